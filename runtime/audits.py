@@ -1,0 +1,168 @@
+"""Audits: what an auditor is shown, its vote, and the votes as one result.
+
+An audit that fails, expires or answers nonsense is unmeasured: no reward, and the step is blocked.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import trio
+from monastery.runtime import recall
+from monastery.runtime.cases import core, make_case, shown
+from monastery.runtime.errors import AuditExpired, AuditFailed
+from monastery.runtime.events import AuditScored, AuditShown, AuditUnmeasured, AuditVoted
+from monastery.runtime.gate import aggregate
+from monastery.runtime.journal import blob_ref
+from monastery.runtime.ports import Auditor, Cell, Forkable
+from monastery.runtime.records import (
+    AuditResult,
+    Case,
+    Decision,
+    EarlierStep,
+    Item,
+    ItemId,
+    Proposal,
+    Scored,
+    Unmeasured,
+    Vote,
+)
+from monastery.runtime.run import Run
+
+
+async def show(run: Run, proposal: Proposal, earlier: Sequence[EarlierStep]) -> Case:
+    """Record what the auditors of a proposal are shown, and return it."""
+    case = make_case(
+        run.project.goal,
+        proposal,
+        rendering=run.world.executors[proposal.kind].render(proposal.payload),
+        settings=run.project.steps[proposal.kind].model_dump(mode="json"),
+        earlier=earlier,
+    )
+    told = run.story.by_id[proposal.segment].shown
+    if told is None or told.case.sha256 != case.digest:
+        body = core(case)
+        await run.journal.append(
+            AuditShown(segment=proposal.segment, case=blob_ref(body)), blobs=[body]
+        )
+    return case
+
+
+async def judge(run: Run, case: Case, box: Forkable) -> AuditResult:
+    """Have every auditor vote, at the same time, and return the votes as one result.
+
+    One audit that fails makes the whole unmeasured; the others are called off.
+    """
+    segment = case.proposal.segment
+    votes = {vote.auditor: vote for vote in recall.votes(run.store, run.story.by_id[segment])}
+    failures: list[Unmeasured] = []
+
+    async def ask(auditor: Auditor) -> None:
+        began = trio.current_time()
+        try:
+            vote = await auditor.judge(case, box)
+        except AuditExpired as exc:
+            failures.append(Unmeasured(f"{auditor.name}: {exc}", expired=True))
+        except AuditFailed as exc:
+            failures.append(Unmeasured(f"{auditor.name}: {exc}"))
+        except Exception as exc:  # noqa: BLE001 - an auditor that broke is unmeasured, not the run
+            failures.append(Unmeasured(f"{auditor.name}: {type(exc).__name__}: {exc}"))
+        else:
+            votes[auditor.name] = vote
+            await _record_vote(run, case, vote, trio.current_time() - began)
+            return
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for auditor in run.world.auditors:
+            if auditor.name not in votes:
+                nursery.start_soon(ask, auditor)
+    await run.desk.withdraw(case.item)
+    if failures or not votes:
+        result = failures[0] if failures else Unmeasured("the project has no auditors")
+        await run.journal.append(
+            AuditUnmeasured(segment=segment, reason=result.reason, expired=result.expired)
+        )
+        return result
+    return _note_score(run, case, aggregate(list(votes.values()), case.digest))
+
+
+class NoBox:
+    """Stands where a box was: a deferred audit comes after the box has gone on."""
+
+    def fork(self) -> AbstractAsyncContextManager[Cell]:
+        """Refuse: there is nothing left to copy."""
+        raise AuditFailed("a deferred audit has no box to open a copy of; use blocking audits")
+
+
+async def escalate(run: Run, case: Case) -> Decision:
+    """Ask a person at the desk to decide alone; no score, no reward."""
+    now = datetime.now(UTC)
+    proposal = case.proposal
+    item = Item(
+        id=ItemId(f"{proposal.segment}.gate"),
+        run=run.id,
+        purpose="gate",
+        created=now,
+        deadline=now + timedelta(seconds=run.project.audit.escalate_seconds),
+        body=shown(case),
+    )
+    answer = await run.desk.ask(item)
+    if answer is None:
+        return Decision("expired", by="the clock", payload=None)
+    return _gate_answer(answer.by, answer.body, proposal.payload)
+
+
+def _gate_answer(by: str, body: Mapping[str, Any], payload: bytes) -> Decision:
+    """Return a person's decision; whatever cannot be read as one blocks the step."""
+    note = body.get("note") or None
+    match body.get("decision"):
+        case "approve":
+            return Decision("approve", by=by, payload=payload, feedback=note)
+        case "modify":
+            try:
+                modified = base64.b64decode(body["modified_base64"], validate=True)
+            except (KeyError, TypeError, binascii.Error):
+                return Decision("reject", by=by, payload=None, feedback=note)
+            return Decision("modify", by=by, payload=modified, feedback=note)
+        case "terminate":
+            return Decision("terminate", by=by, payload=None, feedback=note)
+        case _:
+            return Decision("reject", by=by, payload=None, feedback=note)
+
+
+async def _record_vote(run: Run, case: Case, vote: Vote, seconds: float) -> None:
+    modified = vote.modified
+    await run.journal.append(
+        AuditVoted(
+            segment=case.proposal.segment,
+            digest=case.proposal.digest,
+            auditor=vote.auditor,
+            decision=vote.decision,
+            score=vote.score,
+            note=vote.note,
+            modified=None if modified is None else blob_ref(modified),
+            seen=case.digest,
+            seconds=seconds,
+        ),
+        blobs=[] if modified is None else [modified],
+    )
+
+
+def _note_score(run: Run, case: Case, scored: Scored) -> Scored:
+    modified = scored.modified
+    run.journal.note(
+        AuditScored(
+            segment=case.proposal.segment,
+            score=scored.score,
+            decision=scored.decision,
+            modified=None if modified is None else blob_ref(modified),
+            note=scored.note,
+            seen=scored.seen,
+        ),
+        blobs=[] if modified is None else [modified],
+    )
+    return scored

@@ -1,0 +1,107 @@
+"""Cases: what an auditor is shown of a proposal, and nothing else. Pure.
+
+The core of a case is a JSON object with every shown word in it, and hashes where bytes are shown.
+It is recorded before anyone votes, its hash is what votes and rewards name, and its shape has no
+place for the outcome of the step that is judged.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from monastery.runtime.canonical import canonical, sha256
+from monastery.runtime.records import Case, EarlierStep, ItemId, Proposal
+
+FORMAT = "monastery.case.v1"
+EARLIER_STEPS = 20
+"""How many of the last steps an auditor is told of."""
+EARLIER_BYTES = 4096
+"""How much of an earlier step's payload, and of its outcome, is shown at most."""
+
+
+def make_case(
+    goal: str,
+    proposal: Proposal,
+    *,
+    rendering: str,
+    settings: Mapping[str, Any],
+    earlier: Sequence[EarlierStep],
+) -> Case:
+    """Return the case of a proposal.
+
+    Args:
+        goal: The project's goal.
+        proposal: The frozen proposal.
+        rendering: Its payload, decoded for its kind.
+        settings: Its kind's settings, without secrets.
+        earlier: Steps before it, the latest last; nothing that came of it or later.
+    """
+    assert all(step.index < proposal.index for step in earlier), "outcomes are hidden"
+    case = Case(
+        item=ItemId(f"{proposal.segment}.audit"),
+        goal=goal,
+        proposal=proposal,
+        rendering=rendering,
+        settings=settings,
+        earlier=tuple(earlier[-EARLIER_STEPS:]),
+        digest=sha256(b""),
+    )
+    return replace(case, digest=sha256(core(case)))
+
+
+def core(case: Case) -> bytes:
+    """Return a case's core as canonical JSON; `Case.digest` is its SHA-256."""
+    return canonical(_core(case))
+
+
+def shown(case: Case) -> dict[str, Any]:
+    """Return all of a case as plain JSON values: the core, and the bytes behind its hashes."""
+    proposal = case.proposal
+    return _core(case) | {
+        "item": case.item,
+        "digest": case.digest,
+        "payload_base64": base64.b64encode(proposal.payload).decode(),
+        "evidence": [
+            {"name": one.name, "base64": base64.b64encode(one.content).decode()}
+            for one in proposal.evidence
+        ],
+    }
+
+
+def _core(case: Case) -> dict[str, Any]:
+    proposal = case.proposal
+    return {
+        "format": FORMAT,
+        "goal": case.goal,
+        "kind": proposal.kind,
+        "step": proposal.index,
+        "proposal": proposal.digest,
+        "payload_sha256": sha256(proposal.payload),
+        "rendering": case.rendering,
+        "rationale": proposal.rationale,
+        "evidence": [
+            {"name": one.name, "sha256": sha256(one.content), "size_bytes": len(one.content)}
+            for one in proposal.evidence
+        ],
+        "changes": [
+            {"path": one.path, "what": one.what, "size_bytes": one.size_bytes}
+            for one in proposal.changes
+        ],
+        "settings": dict(case.settings),
+        "earlier": [_earlier(step) for step in case.earlier],
+    }
+
+
+def _earlier(step: EarlierStep) -> dict[str, Any]:
+    """Return a step that is over: fixed input to this one, so its outcome may be seen."""
+    content = canonical(step.content)
+    return {
+        "step": step.index,
+        "kind": step.kind,
+        "status": step.status,
+        "payload": step.payload[:EARLIER_BYTES].decode(errors="backslashreplace"),
+        "payload_size_bytes": len(step.payload),
+        "outcome": dict(step.content) if len(content) <= EARLIER_BYTES else None,
+        "outcome_size_bytes": len(content),
+    }

@@ -1,0 +1,103 @@
+"""Credit: one line for each think segment, with what a learner may train on and what it may not.
+
+A line has two halves. `context` is fixed: the earlier steps and what came of them, and what each
+model call was given. `trainable` is what the policy did in this one segment: its answers, what its
+agent printed, and the proposal. What came of the proposal is in no line before the next segment's
+context. A segment that was not audited, or whose audit did not measure, has reward null, which is
+not 0.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from monastery.runtime import recall
+from monastery.runtime.records import EarlierStep, RunId
+from monastery.runtime.store import Store
+from monastery.runtime.story import SegmentStory, tell
+
+FORMAT = "monastery.segment.v1"
+
+
+def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
+    """Yield a run's segments in order, as JSON objects.
+
+    Raises:
+        StoreError: The journal cannot be read.
+    """
+    past: list[dict[str, Any]] = []
+    for told in tell(store, run).segments:
+        yield {
+            "format": FORMAT,
+            "run": str(run),
+            "segment": told.id,
+            "index": told.index,
+            "boundary": told.boundary,
+            "context": {
+                "earlier": list(past),
+                "requests": [_json(store, call.request.sha256) for call in told.calls],
+            },
+            "trainable": {
+                "responses": [_json(store, call.response.sha256) for call in told.calls],
+                "printed": _printed(store, told),
+                "proposal": _proposal(store, told),
+            },
+            **_earned(told),
+        }
+        if told.completed is not None:
+            past.append(_past(recall.earlier_step(store, told)))
+
+
+def text_or_base64(content: bytes) -> dict[str, str]:
+    """Return bytes as ``{"text": …}`` where they are UTF-8, else as ``{"base64": …}``."""
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def _earned(told: SegmentStory) -> dict[str, Any]:
+    reward, drawn, unmeasured = told.reward, told.drawn, told.unmeasured
+    return {
+        "audited": drawn.audited if drawn is not None else None,
+        "probability": drawn.probability if drawn is not None else None,
+        "score": reward.score if reward is not None else None,
+        "weight": reward.weight if reward is not None else None,
+        "reward": reward.value if reward is not None else None,
+        "unmeasured": unmeasured.reason if unmeasured is not None else None,
+        "seen": reward.seen if reward is not None else None,
+    }
+
+
+def _proposal(store: Store, told: SegmentStory) -> dict[str, Any] | None:
+    proposal = told.proposal
+    if proposal is None:
+        return None
+    return {
+        "kind": proposal.kind,
+        "payload": text_or_base64(store.blob(proposal.payload.sha256)),
+        "rationale": store.blob(proposal.rationale.sha256).decode(),
+        "digest": proposal.digest,
+    }
+
+
+def _printed(store: Store, told: SegmentStory) -> dict[str, Any] | None:
+    if told.printed is None:
+        return None
+    text = text_or_base64(store.blob(told.printed.text.sha256))
+    return text | {"seen_bytes": told.printed.seen_bytes}
+
+
+def _past(step: EarlierStep) -> dict[str, Any]:
+    return {
+        "index": step.index,
+        "kind": step.kind,
+        "payload": text_or_base64(step.payload),
+        "status": step.status,
+        "content": step.content,
+    }
+
+
+def _json(store: Store, sha256: str) -> Any:
+    return json.loads(store.blob(sha256))

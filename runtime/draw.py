@@ -1,0 +1,69 @@
+"""The blind draw: a committed seed, and a proposal's hash.
+
+Before the run, ``commitment(seed)`` is recorded. Whether a proposal is audited is
+``u(seed, digest) < probability``, so the agent cannot predict it, the operator cannot choose it
+after the fact, and anyone can recompute it once the seed is revealed.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+
+from monastery.runtime.canonical import canonical, sha256
+from monastery.runtime.records import Draw, Sha256
+
+SEED_BYTES = 32
+_COMMIT = b"monastery.seed.v1\n"
+_DRAW = b"monastery.draw.v1\n"
+_PROPOSAL = b"monastery.proposal.v1\n"
+
+
+def new_seed() -> bytes:
+    """Return a fresh seed, 32 bytes from the operating system."""
+    return secrets.token_bytes(SEED_BYTES)
+
+
+def commitment(seed: bytes) -> Sha256:
+    """Return the seed's commitment, SHA-256 over a tag and the seed."""
+    return Sha256(hashlib.sha256(_COMMIT + seed).hexdigest())
+
+
+def proposal_digest(
+    *,
+    segment: str,
+    kind: str,
+    probability: float,
+    payload: str,
+    rationale: str,
+    evidence: Sequence[tuple[str, str]],
+) -> Sha256:
+    """Return the hash that draw, votes and decision name: none of this can change after the draw.
+
+    Args:
+        segment: The segment that ends in the proposal.
+        kind: Its step kind.
+        probability: That it is audited.
+        payload: SHA-256 of the payload.
+        rationale: SHA-256 of the rationale.
+        evidence: Name and SHA-256 of each piece.
+    """
+    core = {
+        "segment": segment,
+        "kind": kind,
+        "probability": probability,
+        "payload": payload,
+        "rationale": rationale,
+        "evidence": evidence,
+    }
+    return sha256(_PROPOSAL + canonical(core))
+
+
+def draw(seed: bytes, digest: Sha256, probability: float) -> Draw:
+    """Draw whether the proposal with this digest is audited.
+
+    u is the first 53 bits of HMAC-SHA-256(seed, tag || digest) over 2**53: every value is a float
+    exactly, so that ``u < probability`` is the same on every machine.
+    """
+    mac = hmac.digest(seed, _DRAW + bytes.fromhex(digest), "sha256")
+    return Draw(u=(int.from_bytes(mac[:8]) >> 11) / 2**53, probability=probability)

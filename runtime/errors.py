@@ -1,0 +1,107 @@
+"""The tree of everything that can break.
+
+    MonasteryError
+      BadInput             exit 2   what a person wrote is wrong: file, field, mend
+        ProjectInvalid              a project file, all its faults at once
+      Unfit                exit 3   the environment cannot do what was asked, with the mend
+        EngineUnavailable           no Docker engine answers, or it stopped answering
+        ImageUnfit                  the image is missing, or has no python3
+      BoxError             exit 1   the box broke; the run ends, the journal stays whole
+        BoxDied                     the guest or the container is gone
+        FreezeFailed                a freeze could not be confirmed
+        GuestMisbehaved             a message from the box broke the rules
+        LimitExceeded               the box used more than it was given
+      StoreError           exit 1   the journal could not be written or read
+        NotOwner                    another runtime owns the run now
+      AuditFailed                   an auditor did not answer, or answered nonsense
+        AuditExpired                nobody answered in time
+      BadPayload                    a proposal's payload is not one of its kind
+
+Outcomes are values, not errors: a rejected step, an expired audit, a used-up budget.
+"""
+
+
+class MonasteryError(Exception):
+    """Anything that broke; its text is one line that names what, where and the mend."""
+
+    exit_code = 1
+
+
+class BadInput(MonasteryError):
+    """What a person wrote is wrong."""
+
+    exit_code = 2
+
+
+class ProjectInvalid(BadInput):
+    """A project file with faults, all of them at once.
+
+    Attributes:
+        faults: One line each, naming file, line, field and the mend.
+    """
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+class Unfit(MonasteryError):
+    """The environment cannot do what was asked; the message says the mend."""
+
+    exit_code = 3
+
+
+class EngineUnavailable(Unfit):
+    """No Docker engine answers, or it stopped answering."""
+
+
+class ImageUnfit(Unfit):
+    """The box image is missing, or cannot carry a guest."""
+
+
+class BoxError(MonasteryError):
+    """The box broke. The run ends and its journal stays whole."""
+
+
+class BoxDied(BoxError):
+    """The guest or its container is gone.
+
+    Attributes:
+        out_of_memory: Whether the kernel killed it for the memory it used.
+    """
+
+    def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
+        self.out_of_memory = out_of_memory
+        super().__init__(message)
+
+
+class FreezeFailed(BoxError):
+    """A freeze could not be confirmed. The box must be removed, never used further."""
+
+
+class GuestMisbehaved(BoxError):
+    """A message from the box broke the rules of the stream."""
+
+
+class LimitExceeded(BoxError):
+    """The box used more of something than the project gives it."""
+
+
+class StoreError(MonasteryError):
+    """The journal could not be written or read."""
+
+
+class NotOwner(StoreError):
+    """Another runtime owns the run now; this one must stop acting at once."""
+
+
+class AuditFailed(MonasteryError):
+    """An auditor did not answer, or answered nonsense: unmeasured, never zero."""
+
+
+class AuditExpired(AuditFailed):
+    """Nobody answered in time; expired is not rejected."""
+
+
+class BadPayload(MonasteryError):
+    """A proposal's payload is not one of its kind; the agent is told why."""

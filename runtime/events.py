@@ -1,0 +1,321 @@
+"""What can happen in a run: one type for each journal event, told apart by its `type`.
+
+These are the only shapes that the journal holds. They are validated when written and when read, for
+a journal on disk is a stranger too. Contents that can be long are kept as blobs and named by hash.
+"""
+
+from typing import Annotated, Literal
+
+from monastery.runtime.records import Status, Verdict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Score = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class BlobRef(_Strict):
+    """Names bytes kept beside the journal."""
+
+    sha256: Digest
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
+class NamedBlob(BlobRef):
+    """A blob with the name its giver gave it."""
+
+    name: str
+
+
+class ChangedPath(_Strict):
+    """A path in the box that changed during the segment."""
+
+    path: str
+    what: Literal["added", "modified", "deleted"]
+    size_bytes: int | None
+
+
+class RunStarted(_Strict):
+    """The first event: the project, and the commitment to the seed of all draws."""
+
+    type: Literal["run.started"] = "run.started"
+    project: str
+    project_file: BlobRef
+    commitment: Digest
+    version: str
+
+
+class RunResumed(_Strict):
+    """A runtime took up the run again after a stop or a crash."""
+
+    type: Literal["run.resumed"] = "run.resumed"
+    version: str
+
+
+class RunInterrupted(_Strict):
+    """The runtime stopped in an orderly way; the run can go on."""
+
+    type: Literal["run.interrupted"] = "run.interrupted"
+    reason: str
+
+
+class SeedRevealed(_Strict):
+    """The seed of all draws, told when no draw can follow."""
+
+    type: Literal["seed.revealed"] = "seed.revealed"
+    seed: Digest
+
+
+class RunEnded(_Strict):
+    """The last event."""
+
+    type: Literal["run.ended"] = "run.ended"
+    success: bool
+    reason: str
+
+
+class BoxStarted(_Strict):
+    """A box was opened; what it turned out to be."""
+
+    type: Literal["box.started"] = "box.started"
+    box: str
+    image_digest: str
+    freezer: str
+    engine_runtime: str
+    work: Literal["new", "kept", "snapshot"]
+
+
+class SegmentStarted(_Strict):
+    """A think segment began.
+
+    `boundary` is the number of the event that completed the step before it, or of ``run.started``.
+    """
+
+    type: Literal["segment.started"] = "segment.started"
+    segment: str
+    index: Annotated[int, Field(ge=1)]
+    boundary: Annotated[int, Field(ge=0)]
+
+
+class ModelCalled(_Strict):
+    """A model call went through the gateway."""
+
+    type: Literal["model.called"] = "model.called"
+    segment: str
+    policy: str
+    request: BlobRef
+    response: BlobRef
+    seconds: Seconds
+
+
+class SegmentPrinted(_Strict):
+    """What the agent printed in the segment; `size_bytes` of the blob are kept of `seen_bytes`."""
+
+    type: Literal["segment.printed"] = "segment.printed"
+    segment: str
+    text: BlobRef
+    seen_bytes: Annotated[int, Field(ge=0)]
+
+
+class ProposalRefused(_Strict):
+    """A proposal that is not one: of no kind the project allows, or with a payload not of its kind.
+
+    It ends no segment. The agent is told the reason.
+    """
+
+    type: Literal["proposal.refused"] = "proposal.refused"
+    segment: str
+    kind: str
+    payload: BlobRef
+    reason: str
+
+
+class ProposalFrozen(_Strict):
+    """A proposal was received and the box is frozen.
+
+    `digest` covers segment, kind, payload, rationale and evidence; `probability` and `stratum` are
+    fixed here, before the draw.
+    """
+
+    type: Literal["proposal.frozen"] = "proposal.frozen"
+    segment: str
+    kind: str
+    payload: BlobRef
+    rationale: BlobRef
+    evidence: list[NamedBlob]
+    changes: list[ChangedPath]
+    digest: Digest
+    probability: Probability
+    stratum: str
+    freeze_seconds: Seconds
+
+
+class AuditDrawn(_Strict):
+    """The draw: `audited` is ``u < probability``."""
+
+    type: Literal["audit.drawn"] = "audit.drawn"
+    segment: str
+    digest: Digest
+    u: Annotated[float, Field(ge=0.0, lt=1.0)]
+    probability: Probability
+    audited: bool
+
+
+class AuditShown(_Strict):
+    """What the auditors of a proposal are shown, as canonical JSON; its hash is what votes name."""
+
+    type: Literal["audit.shown"] = "audit.shown"
+    segment: str
+    case: BlobRef
+
+
+class AuditVoted(_Strict):
+    """One auditor's vote, and the hash of what it was shown."""
+
+    type: Literal["audit.voted"] = "audit.voted"
+    segment: str
+    digest: Digest
+    auditor: str
+    decision: Literal["approve", "modify", "reject", "escalate", "terminate"]
+    score: Score
+    note: str
+    modified: BlobRef | None
+    seen: Digest
+    seconds: Seconds
+
+
+class AuditScored(_Strict):
+    """The votes as one score and one decision."""
+
+    type: Literal["audit.scored"] = "audit.scored"
+    segment: str
+    score: Score
+    decision: Literal["approve", "modify", "reject", "escalate", "terminate"]
+    modified: BlobRef | None
+    note: str
+    seen: Digest
+
+
+class AuditUnmeasured(_Strict):
+    """An audit that did not measure; no reward follows."""
+
+    type: Literal["audit.unmeasured"] = "audit.unmeasured"
+    segment: str
+    reason: str
+    expired: bool
+
+
+class RewardIssued(_Strict):
+    """What one segment earned; ``value = score * weight``, ``weight = 1 / probability``."""
+
+    type: Literal["reward.issued"] = "reward.issued"
+    segment: str
+    boundary: Annotated[int, Field(ge=0)]
+    score: Score
+    probability: Probability
+    weight: float
+    value: float
+    seen: Digest
+
+
+class GateDecided(_Strict):
+    """Whether the step is carried out; `payload` are the only bytes that may be used."""
+
+    type: Literal["gate.decided"] = "gate.decided"
+    segment: str
+    digest: Digest
+    verdict: Verdict
+    by: str
+    payload: BlobRef | None
+    feedback: str | None
+
+
+class StepStarted(_Strict):
+    """The intent, durable before the executor begins."""
+
+    type: Literal["step.started"] = "step.started"
+    segment: str
+    kind: str
+    payload: BlobRef
+    key: str
+
+
+class StepUnresolved(_Strict):
+    """Nobody knows whether the step was done; only a look or a person can tell."""
+
+    type: Literal["step.unresolved"] = "step.unresolved"
+    segment: str
+    reason: str
+
+
+class StepCompleted(_Strict):
+    """The step is over, done or not: the boundary of the segment."""
+
+    type: Literal["step.completed"] = "step.completed"
+    segment: str
+    status: Status
+    content: BlobRef
+    how: Literal["executed", "not executed", "reconciled", "resolved"]
+
+
+class ItemPosted(_Strict):
+    """A question was put before people; what they see is the body."""
+
+    type: Literal["item.posted"] = "item.posted"
+    item: str
+    purpose: Literal["audit", "gate", "human", "ask", "resolve"]
+    body: BlobRef
+
+
+class ItemAnswered(_Strict):
+    """A person's answer was taken."""
+
+    type: Literal["item.answered"] = "item.answered"
+    item: str
+    by: str
+    answer: BlobRef
+
+
+class ItemClosed(_Strict):
+    """A question went inert without an answer."""
+
+    type: Literal["item.closed"] = "item.closed"
+    item: str
+    reason: Literal["expired", "withdrawn"]
+
+
+Event = Annotated[
+    RunStarted
+    | RunResumed
+    | RunInterrupted
+    | SeedRevealed
+    | RunEnded
+    | BoxStarted
+    | SegmentStarted
+    | ModelCalled
+    | SegmentPrinted
+    | ProposalRefused
+    | ProposalFrozen
+    | AuditDrawn
+    | AuditShown
+    | AuditVoted
+    | AuditScored
+    | AuditUnmeasured
+    | RewardIssued
+    | GateDecided
+    | StepStarted
+    | StepUnresolved
+    | StepCompleted
+    | ItemPosted
+    | ItemAnswered
+    | ItemClosed,
+    Field(discriminator="type"),
+]
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+"""Validates a decoded JSON object as the event that it says it is."""

@@ -1,0 +1,229 @@
+"""The journal of one run: hash-chained events, appended before what they tell of is done.
+
+An entry's bytes are canonical JSON of ``{at, event, prev, run, seq, v}``; its hash is SHA-256 over
+a tag and these bytes, and ``prev`` is the hash of the entry before. What is hashed is what is kept.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import trio
+from monastery.runtime.canonical import canonical, sha256
+from monastery.runtime.errors import StoreError
+from monastery.runtime.events import EVENT, BlobRef, Event
+from monastery.runtime.records import RunId
+from monastery.runtime.store import Append, Entry, RowChange, RunRow, Store
+
+Hop = Callable[..., Awaitable[Any]]
+"""Called with a function that blocks and its arguments; returns what the function returns."""
+
+FORMAT_VERSION = 1
+_TAG = b"monastery.event.v1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event with its place in the journal."""
+
+    seq: int
+    at: datetime
+    event: Event
+
+
+def entry_hash(body: bytes) -> bytes:
+    """Return the hash of an entry's canonical bytes."""
+    return hashlib.sha256(_TAG + body).digest()
+
+
+def decode(entry: Entry) -> Record:
+    """Return the event in an entry.
+
+    Raises:
+        StoreError: The bytes are not an event of this version.
+    """
+    try:
+        body = msgspec.json.decode(entry.body)
+        if body["v"] != FORMAT_VERSION:
+            raise StoreError(f"event {entry.seq} is of version {body['v']!r}")
+        return Record(
+            body["seq"], datetime.fromisoformat(body["at"]), EVENT.validate_python(body["event"])
+        )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise StoreError(f"event {entry.seq} cannot be read: {exc}") from exc
+
+
+def records(store: Store, run: RunId | str) -> Iterator[Record]:
+    """Return a run's events in order."""
+    return map(decode, store.entries(run))
+
+
+class Writer:
+    """The one task that writes: whatever waits is written together, in one thread hop.
+
+    Args:
+        store: Used by this writer alone.
+        hop: Runs a function that blocks; in a thread, unless time is virtual.
+    """
+
+    def __init__(self, store: Store, hop: Hop) -> None:
+        self._store, self._hop = store, hop
+        # Capacity, so that what comes while a commit runs is found together after it.
+        self._send, self._receive = trio.open_memory_channel[_Handed](64)
+
+    async def write(self, one: Append) -> None:
+        """Append durably; return when it is on disk.
+
+        Raises:
+            NotOwner: Another runtime owns the run.
+            StoreError: It could not be written.
+        """
+        handed = _Handed(one)
+        # Shielded: once handed over it will be written, and the caller must learn of it.
+        with trio.CancelScope(shield=True):
+            await self._send.send(handed)
+            await handed.done.wait()
+        if handed.error is not None:
+            raise handed.error
+
+    async def serve(self) -> None:
+        """Write until `close`, then what still waits."""
+        async with self._receive:
+            async for first in self._receive:
+                batch = [first]
+                while len(batch) < 256:
+                    try:
+                        batch.append(self._receive.receive_nowait())
+                    except trio.WouldBlock:
+                        break
+                await self._commit(batch)
+
+    async def _commit(self, batch: "Sequence[_Handed]") -> None:
+        try:
+            refusals: Sequence[StoreError | None] = await self._hop(
+                self._store.append, [handed.append for handed in batch]
+            )
+        except StoreError as exc:
+            refusals = [exc] * len(batch)
+        for handed, refusal in zip(batch, refusals, strict=True):
+            handed.error = refusal
+            handed.done.set()
+
+    async def close(self) -> None:
+        """Take nothing more."""
+        await self._send.aclose()
+
+
+@dataclass(slots=True)
+class _Handed:
+    append: Append
+    done: trio.Event = field(default_factory=trio.Event)
+    error: StoreError | None = None
+
+
+@asynccontextmanager
+async def open_writer(store: Store, hop: Hop) -> AsyncIterator[Writer]:
+    """Run a `Writer` for the block; what was handed over is written before it ends."""
+    writer = Writer(store, hop)
+
+    async def serve() -> None:
+        with trio.CancelScope(shield=True):
+            await writer.serve()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        try:
+            yield writer
+        finally:
+            await writer.close()
+
+
+class Journal:
+    """One run's journal, for the runtime that owns the run.
+
+    Args:
+        row: Where the run's journal stands.
+        writer: Writes for all runs of this process.
+        told: Called with every event once it is durable; must not block or raise.
+    """
+
+    def __init__(self, row: RunRow, writer: Writer, told: Callable[[Record], None]) -> None:
+        self._run, self._owner, self._epoch = row.run, row.owner or "", row.epoch
+        self._seq, self._head = row.seq, row.head
+        self._writer, self._told = writer, told
+        self._noted: list[tuple[Event, Sequence[bytes]]] = []
+        self._lock = trio.Lock()
+
+    def note(self, event: Event, *, blobs: Sequence[bytes] = ()) -> None:
+        """Keep an event for the next append; for what comes out the same after a crash."""
+        self._noted.append((event, blobs))
+
+    async def append(
+        self,
+        *events: Event | Callable[[int], Event],
+        blobs: Sequence[bytes] = (),
+        changes: Sequence[RowChange] = (),
+        checkpoint: bool = False,
+    ) -> None:
+        """Append what was noted and then these events, durably and in one transaction.
+
+        Args:
+            events: An event that must know its own number is given as a function of it.
+            blobs: The contents behind the blob names in the events.
+            changes: Row changes that belong to them.
+            checkpoint: Whether to note outside the database that the journal has come this far.
+
+        Raises:
+            NotOwner: Another runtime owns the run.
+            StoreError: It could not be written; the run must stop.
+        """
+        async with self._lock:
+            noted, self._noted = self._noted, []
+            records, entries, head = [], [], self._head
+            for seq, given in enumerate([*(event for event, _ in noted), *events], self._seq):
+                record = Record(seq, datetime.now(UTC), given(seq) if callable(given) else given)
+                entries.append(_entry(self._run, record, prev=head))
+                records.append(record)
+                head = entries[-1].hash
+            if not entries:
+                return
+            contents = [content for _, kept in noted for content in kept] + list(blobs)
+            await self._writer.write(
+                Append(
+                    run=self._run,
+                    owner=self._owner,
+                    epoch=self._epoch,
+                    seq=self._seq,
+                    head=self._head,
+                    entries=entries,
+                    blobs=[(sha256(content), content) for content in contents],
+                    changes=changes,
+                    checkpoint=checkpoint,
+                )
+            )
+            self._seq, self._head = self._seq + len(entries), head
+            for record in records:
+                self._told(record)
+
+
+def _entry(run: RunId, record: Record, *, prev: bytes) -> Entry:
+    body = canonical(
+        {
+            "v": FORMAT_VERSION,
+            "run": run,
+            "seq": record.seq,
+            "prev": prev.hex(),
+            "at": record.at.isoformat(),
+            "event": record.event.model_dump(),
+        }
+    )
+    return Entry(record.seq, entry_hash(body), body)
+
+
+def blob_ref(content: bytes) -> BlobRef:
+    """Return the name of some bytes; hand the bytes to the append that names them."""
+    return BlobRef(sha256=sha256(content), size_bytes=len(content))

@@ -1,0 +1,336 @@
+"""The loop: think, freeze, draw, audit, reward, gate, execute, thaw.
+
+Each verb first looks whether the journal has its answer already; if so, a crash came in between and
+it goes on from there. Going on after a crash and going on are one path.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+from monastery.runtime import audits, calls, recall, steps
+from monastery.runtime.canonical import sha256
+from monastery.runtime.draw import draw as draw_from
+from monastery.runtime.draw import proposal_digest
+from monastery.runtime.errors import BadPayload
+from monastery.runtime.events import (
+    AuditDrawn,
+    BoxStarted,
+    ChangedPath,
+    NamedBlob,
+    ProposalFrozen,
+    ProposalRefused,
+    RewardIssued,
+    SegmentPrinted,
+)
+from monastery.runtime.gate import decide
+from monastery.runtime.journal import blob_ref
+from monastery.runtime.ports import Box, Forkable
+from monastery.runtime.records import (
+    AgentExited,
+    AuditResult,
+    BoxSpec,
+    Case,
+    Decision,
+    Draw,
+    EarlierStep,
+    Ending,
+    Outcome,
+    Proposal,
+    ProposalRequest,
+    Reward,
+    Scored,
+)
+from monastery.runtime.run import Run
+
+
+async def live(run: Run, spec: BoxSpec, past: Sequence[EarlierStep]) -> Ending:
+    """Live a run to its end, from wherever its journal stands.
+
+    Args:
+        run: The run.
+        spec: What its box is made of.
+        past: All steps that are over; the agent is told of them when it starts.
+
+    Raises:
+        BoxError: The box broke.
+        StoreError: The journal cannot be written.
+    """
+    async with run.world.sandbox.open(run.id, spec) as box, trio.open_nursery() as model_calls:
+        ending = await settle(run, box)
+        if ending is None:
+            settled = [step for step in run.earlier if step.index > len(past)]
+            history, agent = recall.history([*past, *settled]), run.project.agent
+            await box.start_agent(agent.command, env=agent.env, history=history)
+        while ending is None:
+            asked = await think(run, box, model_calls)
+            if isinstance(asked, Ending):
+                ending = asked
+                break
+            proposal = await freeze(run, box, asked)
+            decision, outcome = await take_step(run, proposal, box)
+            ending = ending_by(decision, proposal)
+            if ending is None:
+                await thaw(run, box, asked, decision, outcome)
+        model_calls.cancel_scope.cancel()
+    return ending
+
+
+async def take_step(run: Run, proposal: Proposal, box: Forkable) -> tuple[Decision, Outcome]:
+    """Judge a frozen proposal and, if the gate lets it pass, carry it out."""
+    drawn = await draw(run, proposal)
+    result = await audit(run, proposal, drawn, box)
+    await reward(run, proposal, drawn, result)
+    decision = await gate(run, proposal, result)
+    outcome = await steps.execute(run, proposal, decision)
+    return decision, outcome
+
+
+async def settle(run: Run, box: Box) -> Ending | None:
+    """Finish the step that a crash left half done, before the agent starts."""
+    facts = box.facts
+    await run.journal.append(
+        BoxStarted(
+            box=facts.box,
+            image_digest=facts.image_digest,
+            freezer=facts.freezer,
+            engine_runtime=facts.engine_runtime,
+            work=facts.work,
+        )
+    )
+    proposal = recall.proposal(run.store, run.segment)
+    if proposal is None:
+        return None
+    decision, _ = await take_step(run, proposal, box)
+    return ending_by(decision, proposal)
+
+
+async def think(run: Run, box: Box, model_calls: trio.Nursery) -> ProposalRequest | Ending:
+    """Let the agent think until it proposes something that can be judged, or ends.
+
+    Returns:
+        Its proposal; or how the run ended: the program exited, or used up its time or its steps.
+    """
+    index = run.segment.index
+    if index > run.project.limits.steps:
+        return Ending(False, f"the limit of {run.project.limits.steps} steps is reached")
+    limit = run.project.box.think_seconds
+    with trio.move_on_after(limit):
+        while True:
+            said = await box.receive()
+            if isinstance(said, AgentExited):
+                note_printed(run, box)
+                return _ending_of(said)
+            if isinstance(said, ProposalRequest):
+                reason = _why_not(run, said)
+                if reason is None:
+                    return said
+                await refuse(run, box, said, reason)
+            else:
+                model_calls.start_soon(calls.carry, run, box, said)
+    note_printed(run, box)
+    return Ending(False, f"segment {index} thought for longer than {limit:g} seconds")
+
+
+async def freeze(run: Run, box: Box, asked: ProposalRequest) -> Proposal:
+    """Stop the box, and record what is proposed with the probability of its audit.
+
+    Raises:
+        FreezeFailed: The freeze could not be confirmed; the box must not go on.
+    """
+    seconds = await box.freeze()
+    await run.delivery.acquire()
+    segment, changes = run.segment, tuple(await box.changes())
+    probability, rationale = run.project.probability(asked.kind), asked.rationale.encode()
+    digest = proposal_digest(
+        segment=segment.id,
+        kind=asked.kind,
+        probability=probability,
+        payload=sha256(asked.payload),
+        rationale=sha256(rationale),
+        evidence=[(one.name, sha256(one.content)) for one in asked.evidence],
+    )
+    note_printed(run, box)
+    await run.journal.append(
+        ProposalFrozen(
+            segment=segment.id,
+            kind=asked.kind,
+            payload=blob_ref(asked.payload),
+            rationale=blob_ref(rationale),
+            evidence=[
+                NamedBlob(name=one.name, **blob_ref(one.content).model_dump())
+                for one in asked.evidence
+            ],
+            changes=[
+                ChangedPath(path=one.path, what=one.what, size_bytes=one.size_bytes)
+                for one in changes
+            ],
+            digest=digest,
+            probability=probability,
+            stratum=asked.kind,
+            freeze_seconds=seconds,
+        ),
+        blobs=[asked.payload, rationale, *(one.content for one in asked.evidence)],
+    )
+    return Proposal(
+        segment=segment.id,
+        index=segment.index,
+        kind=asked.kind,
+        payload=asked.payload,
+        rationale=asked.rationale,
+        evidence=asked.evidence,
+        changes=changes,
+        digest=digest,
+    )
+
+
+async def draw(run: Run, proposal: Proposal) -> Draw:
+    """Draw whether the proposal is audited, with the probability that was recorded with it."""
+    told = run.segment
+    assert told.proposal is not None, "a proposal is recorded before its draw"
+    drawn = draw_from(run.seed, proposal.digest, told.proposal.probability)
+    if told.drawn is None:
+        # Noted, not written yet: if a crash takes it, the same draw comes out again.
+        run.journal.note(
+            AuditDrawn(
+                segment=proposal.segment,
+                digest=proposal.digest,
+                u=drawn.u,
+                probability=drawn.probability,
+                audited=drawn.audited,
+            )
+        )
+    return drawn
+
+
+async def audit(run: Run, proposal: Proposal, drawn: Draw, box: Forkable) -> AuditResult | None:
+    """Have the proposal judged if the draw fell on it; None when nobody judges it now."""
+    recorded = recall.result(run.store, run.segment)
+    if recorded is not None or not drawn.audited:
+        return recorded
+    case = await audits.show(run, proposal, tuple(run.earlier))
+    if run.project.audit.mode == "deferred":
+        run.later.start_soon(audit_later, run, case, drawn)
+        return None
+    return await audits.judge(run, case, box)
+
+
+async def audit_later(run: Run, case: Case, drawn: Draw) -> None:
+    """Judge a deferred proposal: by its case, which knows of no outcome, and without its box."""
+    recorded = recall.result(run.store, run.story.by_id[case.proposal.segment])
+    result = recorded or await audits.judge(run, case, audits.NoBox())
+    await reward(run, case.proposal, drawn, result)
+    run.story.forget_done()
+
+
+async def reward(
+    run: Run, proposal: Proposal, drawn: Draw, result: AuditResult | None
+) -> Reward | None:
+    """Issue the reward for this one segment if its audit measured; else there is none."""
+    told = run.story.by_id[proposal.segment]
+    if not isinstance(result, Scored) or told.reward is not None:
+        return None
+    earned = Reward(proposal.segment, told.boundary, result.score, drawn.probability, result.seen)
+    await run.journal.append(
+        RewardIssued(
+            segment=earned.segment,
+            boundary=earned.boundary,
+            score=earned.score,
+            probability=earned.probability,
+            weight=earned.weight,
+            value=earned.value,
+            seen=earned.seen,
+        ),
+        checkpoint=True,
+    )
+    return earned
+
+
+async def gate(run: Run, proposal: Proposal, result: AuditResult | None) -> Decision:
+    """Decide whether, and with which exact bytes, the step is carried out."""
+    recorded = recall.decision(run.store, run.segment)
+    if recorded is not None:
+        return recorded
+    decision = decide(proposal, result)
+    if decision.verdict == "escalate":
+        case = await audits.show(run, proposal, tuple(run.earlier))
+        decision = await audits.escalate(run, case)
+    if decision.verdict == "modify" and decision.payload is not None:
+        try:
+            run.world.executors[proposal.kind].check(decision.payload)
+        except BadPayload as exc:
+            decision = Decision("reject", by=decision.by, payload=None, feedback=str(exc))
+    steps.note_decision(run, proposal, decision)
+    return decision
+
+
+async def thaw(
+    run: Run, box: Box, asked: ProposalRequest, decision: Decision, outcome: Outcome
+) -> None:
+    """Let the box go on, and put the outcome into the agent's hands."""
+    told_more = run.project.audit.feedback == "full"
+    await box.thaw()
+    run.delivery.release()
+    await box.answer(
+        asked.call,
+        {
+            "status": outcome.status,
+            "kind": asked.kind,
+            "step": run.segment.index - 1,
+            "content": outcome.content,
+            "feedback": decision.feedback if told_more else None,
+        },
+    )
+
+
+async def refuse(run: Run, box: Box, asked: ProposalRequest, reason: str) -> None:
+    """Tell the agent why what it asked for is no proposal; its segment goes on."""
+    await run.journal.append(
+        ProposalRefused(
+            segment=run.segment.id,
+            kind=asked.kind,
+            payload=blob_ref(asked.payload),
+            reason=reason,
+        ),
+        blobs=[asked.payload],
+    )
+    told: dict[str, Any] = {"status": "rejected", "kind": asked.kind, "step": None, "content": {}}
+    await box.answer(asked.call, told | {"feedback": reason})
+
+
+def note_printed(run: Run, box: Box) -> None:
+    """Note what the agent printed since its segment began."""
+    printed = box.take_transcript()
+    if printed.seen_bytes:
+        run.journal.note(
+            SegmentPrinted(
+                segment=run.segment.id, text=blob_ref(printed.text), seen_bytes=printed.seen_bytes
+            ),
+            blobs=[printed.text],
+        )
+
+
+def ending_by(decision: Decision, proposal: Proposal) -> Ending | None:
+    """Return how the run ended if the gate ended it."""
+    if decision.verdict != "terminate":
+        return None
+    return Ending(False, f"step {proposal.index} was terminated by {decision.by}")
+
+
+def _ending_of(exited: AgentExited) -> Ending:
+    if exited.exit_code == 0:
+        return Ending(True, "the agent is done")
+    return Ending(False, f"the agent's program ended with exit code {exited.exit_code}")
+
+
+def _why_not(run: Run, asked: ProposalRequest) -> str | None:
+    """Return why a proposal cannot even be judged, or None when it can."""
+    executor = run.world.executors.get(asked.kind)
+    if executor is None:
+        allowed = ", ".join(sorted(run.world.executors))
+        return f"no step of kind {asked.kind!r} is allowed here; allowed: {allowed}"
+    try:
+        executor.check(asked.payload)
+    except BadPayload as exc:
+        return str(exc)
+    return None

@@ -1,0 +1,225 @@
+"""The protocols between the loop and the world.
+
+Each has adapters in one room: boxes in `sandbox`, auditors in `auditor`, policies in `policies`,
+executors in `runtime.executors`, the desk and the journal in `runtime` itself. Nothing here does
+anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from monastery.runtime.records import (
+    Answer,
+    BoxFacts,
+    BoxSpec,
+    Case,
+    Change,
+    CommandResult,
+    FromAgent,
+    Item,
+    Outcome,
+    RunId,
+    Step,
+    Transcript,
+    Vote,
+)
+
+WORK = "/work"
+"""The box's writable folder; relative paths in a box are relative to it."""
+
+
+class Cell(Protocol):
+    """A place in which commands run and files lie: a box, or a fork of one."""
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = WORK,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout_seconds: float = 60.0,
+        max_output_bytes: int = 1 << 20,
+    ) -> CommandResult:
+        """Run one command to its end; on the time limit kill it and all that it started.
+
+        Raises:
+            BoxDied: The box ended meanwhile.
+            BadInput: The command does not exist, or the folder does not.
+        """
+        ...
+
+    async def read_file(self, path: str, *, max_bytes: int = 16 << 20) -> bytes:
+        """Return a regular file's bytes.
+
+        Raises:
+            BadInput: Not a regular file, not readable, or longer than `max_bytes`.
+        """
+        ...
+
+    async def write_file(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write a file, making the folders that lead to it.
+
+        Raises:
+            BadInput: The path cannot be written, or the disk limit is reached.
+        """
+        ...
+
+
+class Box(Cell, Protocol):
+    """The network-isolated container in which the agent thinks."""
+
+    facts: BoxFacts
+
+    async def start_agent(
+        self, argv: Sequence[str], *, env: Mapping[str, str], history: bytes
+    ) -> None:
+        """Start the agent's program in the work folder.
+
+        Args:
+            history: A JSON list of the run's earlier steps, put in the file that the environment
+                variable MONASTERY_HISTORY names.
+        """
+        ...
+
+    async def receive(self) -> FromAgent:
+        """Return the next thing that the agent says.
+
+        Raises:
+            BoxDied: The guest is gone.
+            GuestMisbehaved: It broke the rules of the stream.
+            LimitExceeded: The box used more than it was given.
+        """
+        ...
+
+    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
+        """Answer the proposal or the model call with this number; a dead asker is no error."""
+        ...
+
+    async def freeze(self) -> float:
+        """Stop every process in the box, confirmed; return how long it took [seconds].
+
+        Raises:
+            FreezeFailed: It could not be confirmed within the limit. The box must be removed.
+        """
+        ...
+
+    async def thaw(self) -> None:
+        """Let every process in the box go on."""
+        ...
+
+    def take_transcript(self) -> Transcript:
+        """Return what the agent printed since the last call, and forget it."""
+        ...
+
+    async def changes(self) -> list[Change]:
+        """Return what changed in the work folder since the last call, by path. Best when frozen."""
+        ...
+
+    def fork(self) -> AbstractAsyncContextManager[Cell]:
+        """Open a copy of the frozen box with the same files, no agent, and as little network.
+
+        It is removed with all its files when the block ends.
+        """
+        ...
+
+
+class Sandbox(Protocol):
+    """Makes boxes."""
+
+    def open(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Box]:
+        """Open the run's box; a work folder that an earlier box of this run left is kept.
+
+        The container is removed when the block ends, however it ends. The work folder stays until
+        `forget`.
+
+        Raises:
+            EngineUnavailable: No engine answers.
+            ImageUnfit: The image is missing or has no python3.
+        """
+        ...
+
+    async def forget(self, run: RunId) -> None:
+        """Remove everything that is kept for a run which is over."""
+        ...
+
+    async def reap(self) -> list[str]:
+        """Remove boxes whose runtime is dead, frozen ones too; return their ids."""
+        ...
+
+
+class Auditor(Protocol):
+    """Judges how reasonable a proposal looks, without executing it."""
+
+    name: str
+
+    async def judge(self, case: Case, box: "Forkable") -> Vote:
+        """Return a vote.
+
+        Raises:
+            AuditFailed: It could not, or its answer was nonsense.
+        """
+        ...
+
+
+class Forkable(Protocol):
+    """Something that can be copied for a closer look; every `Box` is one."""
+
+    def fork(self) -> AbstractAsyncContextManager[Cell]:
+        """Open a throw-away copy."""
+        ...
+
+
+class Policy(Protocol):
+    """The model that thinks."""
+
+    name: str
+
+    async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer one model call: a JSON object in, a JSON object out."""
+        ...
+
+
+class Executor(Protocol):
+    """Plain code that carries out one kind of step. It holds the secrets."""
+
+    kind: str
+
+    def check(self, payload: bytes) -> None:
+        """Refuse a payload that is not one of this kind, before anyone is asked about it.
+
+        Raises:
+            BadPayload: Says in one line what is wrong.
+        """
+        ...
+
+    def render(self, payload: bytes) -> str:
+        """Return the payload decoded for a reader: exactly what would be done. Not made safe."""
+        ...
+
+    async def execute(self, step: Step) -> Outcome:
+        """Carry the step out, once."""
+        ...
+
+    async def reconcile(self, step: Step) -> Outcome | None:
+        """Say what came of a step whose outcome is unknown, by looking; None when it can't tell."""
+        ...
+
+
+class Desk(Protocol):
+    """Where questions wait for people."""
+
+    async def ask(self, item: Item) -> Answer | None:
+        """Put the question where people find it, durably, and wait.
+
+        Asking again with the same id goes on waiting for the same answer.
+
+        Returns:
+            The answer, or None when the deadline passed first or it was withdrawn.
+        """
+        ...
+
+    async def withdraw(self, prefix: str) -> None:
+        """Make the run's open questions whose ids begin with `prefix` inert."""
+        ...

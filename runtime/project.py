@@ -1,0 +1,164 @@
+"""The project: a long task as its owner wrote it down. Shapes and bounds; no file is read here.
+
+`project_file` reads the YAML and names the line of every fault; the composition root turns the
+settings of auditors, policies and step kinds into the things themselves.
+"""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+_UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+_UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _size(value: Any) -> Any:
+    """Return the bytes that a size such as ``512 MiB`` means; pass on what is not text."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", value)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ValueError(f"{value!r} is no size; write bytes or, say, 512 MiB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _rate(value: Any) -> Any:
+    """Return the probability that a rate means: a number, ``always`` or ``never``."""
+    words = {"always": 1.0, "never": 0.0}
+    if isinstance(value, str):
+        if value not in words:
+            raise ValueError(f"{value!r} is no rate; write 0 to 1, always or never")
+        return words[value]
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Rate = Annotated[float, BeforeValidator(_rate), Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+Argv = Annotated[list[str], Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    """The base of every part of a project file: unknown fields are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class StepSettings(Settings):
+    """What every step kind has; each kind adds its own.
+
+    `audit` is how often a step of this kind is audited; None takes the project's rate.
+    """
+
+    audit: Rate | None = None
+
+
+class AgentSettings(Settings):
+    """The program that thinks, started in the box's work folder."""
+
+    command: Argv
+    env: dict[str, str] = {}
+
+
+class FileSettings(Settings):
+    """A file or folder of the host that the box starts with a copy of."""
+
+    source: Annotated[str, Field(alias="from", min_length=1)]
+    to: Annotated[str, Field(min_length=1)]
+
+    @field_validator("to")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{value!r} leaves the work folder; write a relative path without ..")
+        return value
+
+
+class BoxSettings(Settings):
+    """The box: its image, what it may use, and the files that it starts with."""
+
+    image: str = "monastery-box:latest"
+    memory: Size = 1 << 30
+    cpus: Annotated[float, Field(gt=0.0)] = 1.0
+    pids: Annotated[int, Field(ge=16)] = 256
+    disk: Size = 1 << 30
+    think_seconds: Seconds = 3600.0
+    transcript: Size = 1 << 20
+    payload: Annotated[Size, Field(le=64 << 20)] = 4 << 20
+    runtime: str | None = None
+    files: list[FileSettings] = []
+
+
+class CommandAuditorSettings(Settings):
+    """An auditor that is a program on the host; see `monastery.auditor.program`."""
+
+    command: Argv
+    name: Name = "program"
+    timeout_seconds: Seconds = 600.0
+
+
+class PersonAuditorSettings(Settings):
+    """An auditor who is a person at the desk (``monastery audit``)."""
+
+    person: Name
+    timeout_seconds: Seconds = 86400.0
+
+    @property
+    def name(self) -> str:
+        """The person's name."""
+        return self.person
+
+
+AuditorSettings = CommandAuditorSettings | PersonAuditorSettings
+
+
+class AuditSettings(Settings):
+    """How steps are audited.
+
+    Attributes:
+        rate: How often, for the kinds that do not say.
+        mode: ``blocking`` holds the box until a drawn audit is answered; ``deferred`` lets the gate
+            decide alone and takes the answer later.
+        feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
+        escalate_seconds: How long an escalated step waits for a person before it expires.
+    """
+
+    rate: Rate = 1.0
+    mode: Literal["blocking", "deferred"] = "blocking"
+    auditors: list[AuditorSettings] = []
+    feedback: Literal["none", "full"] = "none"
+    escalate_seconds: Seconds = 86400.0
+
+
+class ScriptedPolicySettings(Settings):
+    """A policy that answers model calls from a JSON-lines file, in order."""
+
+    scripted: str
+
+
+class LimitSettings(Settings):
+    """When a run ends by itself: after so many steps."""
+
+    steps: Annotated[int, Field(gt=0)] = 10_000
+
+
+class Project(Settings):
+    """A long task: the goal, the agent, the step kinds it may propose, how steps are audited."""
+
+    name: Name
+    goal: Annotated[str, Field(min_length=1)]
+    agent: AgentSettings
+    box: BoxSettings = BoxSettings()
+    steps: Annotated[dict[str, StepSettings], Field(min_length=1)]
+    audit: AuditSettings = AuditSettings()
+    policy: ScriptedPolicySettings | None = None
+    limits: LimitSettings = LimitSettings()
+
+    def probability(self, kind: str) -> float:
+        """Return how often a step of this kind is audited."""
+        rate = self.steps[kind].audit
+        return self.audit.rate if rate is None else rate

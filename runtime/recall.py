@@ -1,0 +1,116 @@
+"""What the journal holds already, as the nouns that the loop works with.
+
+After a crash these answers stand in for the deeds that gave them, so that nothing is done twice.
+"""
+
+import json
+from collections.abc import Iterable
+
+from monastery.runtime.events import BlobRef
+from monastery.runtime.records import (
+    AuditResult,
+    Change,
+    Decision,
+    EarlierStep,
+    Evidence,
+    Outcome,
+    Proposal,
+    Scored,
+    SegmentId,
+    Sha256,
+    Unmeasured,
+    Vote,
+)
+from monastery.runtime.store import Store
+from monastery.runtime.story import SegmentStory
+
+
+def proposal(store: Store, told: SegmentStory) -> Proposal | None:
+    """Return the segment's recorded proposal."""
+    event = told.proposal
+    if event is None:
+        return None
+    return Proposal(
+        segment=SegmentId(event.segment),
+        index=told.index,
+        kind=event.kind,
+        payload=store.blob(event.payload.sha256),
+        rationale=store.blob(event.rationale.sha256).decode(),
+        evidence=tuple(Evidence(one.name, store.blob(one.sha256)) for one in event.evidence),
+        changes=tuple(Change(one.path, one.what, one.size_bytes) for one in event.changes),
+        digest=Sha256(event.digest),
+    )
+
+
+def votes(store: Store, told: SegmentStory) -> list[Vote]:
+    """Return the segment's recorded votes."""
+    return [
+        Vote(
+            auditor=event.auditor,
+            decision=event.decision,
+            score=event.score,
+            note=event.note,
+            modified=_content(store, event.modified),
+        )
+        for event in told.votes
+    ]
+
+
+def result(store: Store, told: SegmentStory) -> AuditResult | None:
+    """Return what the segment's audit found."""
+    if told.unmeasured is not None:
+        return Unmeasured(told.unmeasured.reason, expired=told.unmeasured.expired)
+    event = told.scored
+    if event is None:
+        return None
+    modified = _content(store, event.modified)
+    return Scored(event.score, event.decision, Sha256(event.seen), modified, event.note)
+
+
+def decision(store: Store, told: SegmentStory) -> Decision | None:
+    """Return what the gate decided on the segment's proposal."""
+    event = told.decision
+    if event is None:
+        return None
+    return Decision(event.verdict, event.by, _content(store, event.payload), event.feedback)
+
+
+def outcome(store: Store, told: SegmentStory) -> Outcome | None:
+    """Return what came of the segment's step."""
+    event = told.completed
+    if event is None:
+        return None
+    return Outcome(event.status, json.loads(store.blob(event.content.sha256)))
+
+
+def earlier_step(store: Store, told: SegmentStory) -> EarlierStep:
+    """Return a completed segment's step: the bytes that were used, and what came of them."""
+    proposed, came = told.proposal, outcome(store, told)
+    assert proposed is not None
+    assert came is not None, f"segment {told.id} is not over"
+    used = told.decision.payload if told.decision is not None else None
+    payload = store.blob((used or proposed.payload).sha256)
+    return EarlierStep(told.index, proposed.kind, payload, came.status, came.content)
+
+
+def history(earlier: Iterable[EarlierStep]) -> bytes:
+    """Return the steps that are over as JSON, as the agent's program finds them when it starts."""
+    return json.dumps([_history_line(step) for step in earlier]).encode()
+
+
+def _history_line(step: EarlierStep) -> dict[str, object]:
+    try:
+        text = step.payload.decode()
+    except UnicodeDecodeError:
+        text = None
+    return {
+        "step": step.index,
+        "kind": step.kind,
+        "payload": text,
+        "status": step.status,
+        "content": step.content,
+    }
+
+
+def _content(store: Store, ref: BlobRef | None) -> bytes | None:
+    return None if ref is None else store.blob(ref.sha256)

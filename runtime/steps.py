@@ -1,0 +1,123 @@
+"""Steps: from the gate's decision to an outcome, at most once.
+
+The intent is durable before the executor starts. A step that was started and of which the journal
+holds no outcome is looked for by its executor, or a person says what came of it; it is never simply
+done again.
+"""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from monastery.runtime.canonical import canonical
+from monastery.runtime.errors import MonasteryError, StoreError
+from monastery.runtime.events import GateDecided, StepCompleted, StepStarted, StepUnresolved
+from monastery.runtime.journal import blob_ref
+from monastery.runtime.records import (
+    Decision,
+    EarlierStep,
+    Item,
+    ItemId,
+    Outcome,
+    Proposal,
+    Step,
+)
+from monastery.runtime.run import Run, next_segment
+
+How = Literal["executed", "not executed", "reconciled", "resolved"]
+
+
+def note_decision(run: Run, proposal: Proposal, decision: Decision) -> None:
+    """Note what the gate decided; it is durable with the step's intent, before anything is done."""
+    payload = decision.payload
+    run.journal.note(
+        GateDecided(
+            segment=proposal.segment,
+            digest=proposal.digest,
+            verdict=decision.verdict,
+            by=decision.by,
+            payload=None if payload is None else blob_ref(payload),
+            feedback=decision.feedback,
+        ),
+        blobs=[] if payload is None or payload == proposal.payload else [payload],
+    )
+
+
+async def execute(run: Run, proposal: Proposal, decision: Decision) -> Outcome:
+    """Carry a decided step out, or not, and complete it: the boundary of its segment."""
+    if decision.payload is None:
+        expired = decision.verdict == "expired"
+        outcome = Outcome("expired" if expired else "rejected")
+        return await _complete(run, proposal, proposal.payload, outcome, "not executed")
+    step = Step(
+        run=run.id,
+        segment=proposal.segment,
+        index=proposal.index,
+        kind=proposal.kind,
+        payload=decision.payload,
+        key=str(proposal.segment),
+    )
+    if run.segment.started_step is not None:  # a crash came after the intent
+        outcome, how = await _find_out(run, step, "the runtime stopped while the step was done")
+        return await _complete(run, proposal, step.payload, outcome, how)
+    await run.journal.append(
+        StepStarted(
+            segment=step.segment, kind=step.kind, payload=blob_ref(step.payload), key=step.key
+        ),
+        checkpoint=True,
+    )
+    how = "executed"
+    try:
+        outcome = await run.world.executors[step.kind].execute(step)
+    except StoreError:
+        raise
+    except MonasteryError as exc:
+        outcome, how = await _find_out(run, step, str(exc))
+    return await _complete(run, proposal, step.payload, outcome, how)
+
+
+async def _find_out(run: Run, step: Step, reason: str) -> tuple[Outcome, How]:
+    """Say what came of a step that may or may not have been done: look, else ask a person."""
+    if run.segment.unresolved is None:
+        await run.journal.append(StepUnresolved(segment=step.segment, reason=reason))
+    outcome = await run.world.executors[step.kind].reconcile(step)
+    if outcome is not None:
+        return outcome, "reconciled"
+    item = Item(
+        id=ItemId(f"{step.segment}.resolve"),
+        run=run.id,
+        purpose="resolve",
+        created=datetime.now(UTC),
+        deadline=None,
+        body={
+            "goal": run.project.goal,
+            "kind": step.kind,
+            "step": step.index,
+            "reason": reason,
+            "rendering": run.world.executors[step.kind].render(step.payload),
+        },
+    )
+    answer = await run.desk.ask(item)
+    assert answer is not None, "a question without a deadline does not expire"
+    done = answer.body.get("status") == "done"
+    return Outcome(
+        "done" if done else "failed", {"said": answer.body.get("content", ""), "by": answer.by}
+    ), "resolved"
+
+
+async def _complete(
+    run: Run, proposal: Proposal, used: bytes, outcome: Outcome, how: How
+) -> Outcome:
+    content = canonical(outcome.content)
+    await run.journal.append(
+        StepCompleted(
+            segment=proposal.segment, status=outcome.status, content=blob_ref(content), how=how
+        ),
+        next_segment(run.id, proposal.index + 1),
+        blobs=[content],
+        checkpoint=how == "not executed",
+    )
+    run.earlier.append(
+        EarlierStep(proposal.index, proposal.kind, used, outcome.status, outcome.content)
+    )
+    run.story.forget_done()
+    return outcome

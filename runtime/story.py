@@ -1,0 +1,185 @@
+"""The story of a run: its events folded into segments. Everyone who reads a journal reads this.
+
+`show`, `export` and `verify` tell a whole story; the loop keeps one too, of the open segment alone,
+so that a run that goes on after a crash and one that never stopped know the same things.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from monastery.runtime.events import (
+    AuditDrawn,
+    AuditScored,
+    AuditShown,
+    AuditUnmeasured,
+    AuditVoted,
+    BoxStarted,
+    GateDecided,
+    ItemAnswered,
+    ItemClosed,
+    ItemPosted,
+    ModelCalled,
+    ProposalFrozen,
+    ProposalRefused,
+    RewardIssued,
+    RunEnded,
+    RunInterrupted,
+    RunResumed,
+    RunStarted,
+    SeedRevealed,
+    SegmentPrinted,
+    SegmentStarted,
+    StepCompleted,
+    StepStarted,
+    StepUnresolved,
+)
+from monastery.runtime.journal import Record, records
+from monastery.runtime.records import RunId, SegmentId
+from monastery.runtime.store import Store
+
+
+@dataclass(slots=True)
+class SegmentStory:
+    """One think segment and the step that ended it, as far as the journal tells.
+
+    Attributes:
+        at: When each kind of event was recorded, by its type, the last of each.
+    """
+
+    id: SegmentId
+    index: int
+    boundary: int
+    calls: list[ModelCalled] = field(default_factory=list)
+    printed: SegmentPrinted | None = None
+    refused: list[ProposalRefused] = field(default_factory=list)
+    proposal: ProposalFrozen | None = None
+    drawn: AuditDrawn | None = None
+    shown: AuditShown | None = None
+    votes: list[AuditVoted] = field(default_factory=list)
+    scored: AuditScored | None = None
+    unmeasured: AuditUnmeasured | None = None
+    reward: RewardIssued | None = None
+    decision: GateDecided | None = None
+    started_step: StepStarted | None = None
+    unresolved: StepUnresolved | None = None
+    completed: StepCompleted | None = None
+    at: dict[str, datetime] = field(default_factory=dict)
+
+    @property
+    def awaits_audit(self) -> bool:
+        """Whether an audit was drawn and has not come to a reward or to nothing."""
+        drawn = self.drawn is not None and self.drawn.audited
+        return drawn and self.reward is None and self.unmeasured is None
+
+    def take(self, record: Record) -> None:
+        """Take up one of the segment's events."""
+        event = record.event
+        self.at[event.type] = record.at
+        match event:
+            case ModelCalled():
+                self.calls.append(event)
+            case ProposalRefused():
+                self.refused.append(event)
+            case AuditVoted():
+                self.votes.append(event)
+            case SegmentPrinted():
+                self.printed = event
+            case ProposalFrozen():
+                self.proposal = event
+            case AuditDrawn():
+                self.drawn = event
+            case AuditShown():
+                self.shown = event
+            case AuditScored():
+                self.scored = event
+            case AuditUnmeasured():
+                self.unmeasured = event
+            case RewardIssued():
+                self.reward = event
+            case GateDecided():
+                self.decision = event
+            case StepStarted():
+                self.started_step = event
+            case StepUnresolved():
+                self.unresolved = event
+            case StepCompleted():
+                self.completed = event
+            case _:
+                raise AssertionError(f"{event.type} is not of a segment")
+
+
+@dataclass(slots=True)
+class Story:
+    """A run as far as its journal tells."""
+
+    started: RunStarted | None = None
+    started_at: datetime | None = None
+    by_id: dict[str, SegmentStory] = field(default_factory=dict)
+    boxes: list[BoxStarted] = field(default_factory=list)
+    stops: list[RunInterrupted | RunResumed] = field(default_factory=list)
+    posted: dict[str, ItemPosted] = field(default_factory=dict)
+    seed: SeedRevealed | None = None
+    ended: RunEnded | None = None
+    ended_at: datetime | None = None
+    call_count: int = 0
+
+    @property
+    def segments(self) -> list[SegmentStory]:
+        """The segments in order."""
+        return list(self.by_id.values())
+
+    @property
+    def last(self) -> SegmentStory | None:
+        """The segment that began last."""
+        return next(reversed(self.by_id.values()), None)
+
+    def take(self, record: Record) -> None:
+        """Take up the run's next event."""
+        match record.event:
+            case RunStarted() as event:
+                self.started, self.started_at = event, record.at
+            case RunResumed() | RunInterrupted() as event:
+                self.stops.append(event)
+            case BoxStarted() as event:
+                self.boxes.append(event)
+            case SeedRevealed() as event:
+                self.seed = event
+            case RunEnded() as event:
+                self.ended, self.ended_at = event, record.at
+            case ItemPosted() as event:
+                self.posted[event.item] = event
+            case ItemAnswered() | ItemClosed() as event:
+                self.posted.pop(event.item, None)
+            case SegmentStarted() as event:
+                begun = SegmentStory(SegmentId(event.segment), event.index, event.boundary)
+                begun.at[event.type] = record.at
+                self.by_id[event.segment] = begun
+            case event:
+                self.call_count += isinstance(event, ModelCalled)
+                self.by_id[event.segment].take(record)
+
+    def forget_done(self) -> None:
+        """Drop the segments to which nothing can be added any more."""
+        self.by_id = {
+            name: told
+            for name, told in self.by_id.items()
+            if told.completed is None or told.awaits_audit
+        }
+
+
+def fold(told: Iterable[Record]) -> Story:
+    """Return the story that some events tell, from the first on."""
+    story = Story()
+    for record in told:
+        story.take(record)
+    return story
+
+
+def tell(store: Store, run: RunId | str) -> Story:
+    """Return a run's story.
+
+    Raises:
+        StoreError: The journal cannot be read.
+    """
+    return fold(records(store, run))

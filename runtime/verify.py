@@ -1,0 +1,311 @@
+"""Verifying a run's record: separate verdicts, each true, false or unknown, and why.
+
+A verdict is about the record alone: it reads the entries as they lie on disk, and trusts nothing
+that the runtime keeps beside them.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from monastery.runtime import checkpoint as checkpoints
+from monastery.runtime.draw import commitment, draw, proposal_digest
+from monastery.runtime.errors import StoreError
+from monastery.runtime.events import (
+    AuditDrawn,
+    AuditScored,
+    AuditShown,
+    AuditUnmeasured,
+    AuditVoted,
+    GateDecided,
+    ModelCalled,
+    ProposalFrozen,
+    ProposalRefused,
+    RewardIssued,
+    RunStarted,
+    SeedRevealed,
+    SegmentPrinted,
+    SegmentStarted,
+    StepCompleted,
+    StepStarted,
+)
+from monastery.runtime.journal import Record, decode, entry_hash
+from monastery.runtime.records import RunId, Sha256
+from monastery.runtime.store import GENESIS, Entry, RunRow, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One verdict: it holds, it does not, or (None) nobody can tell; and why."""
+
+    name: str
+    verdict: bool | None
+    reason: str
+
+
+class _Wrong(Exception):
+    """What a check found; its text is the reason."""
+
+
+def verify(store: Store, run: RunId | str, checkpoint: Path | None = None) -> list[Finding]:
+    """Return the verdicts on a run's record.
+
+    Args:
+        store: Where it lies.
+        run: Which.
+        checkpoint: A file of checkpoints kept elsewhere; None takes the one beside the database.
+
+    Raises:
+        BadInput: There is no such run, or the checkpoint file is none.
+    """
+    row = store.run(run)
+    entries = list(store.entries(row.run))
+    noted = _checkpoints(store, row, checkpoint)
+    findings = [
+        _finding("integrity", lambda: _integrity(store, row, entries)),
+        _finding("completeness", lambda: _completeness(row, entries)),
+    ]
+    try:
+        told = [decode(entry) for entry in entries]
+    except StoreError as exc:
+        unread = [Finding(name, None, str(exc)) for name in ("draws", "boundary", "outcome order")]
+        return [*findings, *unread, _finding("checkpoint", lambda: _against(noted, entries))]
+    return [
+        *findings,
+        _finding("draws", lambda: _draws(row, told)),
+        _finding("boundary", lambda: _boundary(told)),
+        _finding("outcome order", lambda: _outcome_order(store, told)),
+        _finding("checkpoint", lambda: _against(noted, entries)),
+    ]
+
+
+def _finding(name: str, check: Callable[[], tuple[bool | None, str]]) -> Finding:
+    try:
+        return Finding(name, *check())
+    except _Wrong as exc:
+        return Finding(name, False, str(exc))
+    except Exception as exc:  # noqa: BLE001 - a check that broke has found nothing out
+        return Finding(name, None, f"could not be checked: {type(exc).__name__}: {exc}")
+
+
+def _integrity(store: Store, row: RunRow, entries: list[Entry]) -> tuple[bool, str]:
+    """Every entry's hash is that of its bytes and names the one before; every blob is there."""
+    head = GENESIS
+    for number, entry in enumerate(entries):
+        if entry.seq != number:
+            raise _Wrong(f"event {number} is missing: event {entry.seq} follows")
+        if entry_hash(entry.body) != entry.hash:
+            raise _Wrong(f"event {number} was edited: its hash is another")
+        try:
+            body = msgspec.json.decode(entry.body)
+            place = body["run"], body["seq"], body["prev"]
+        except (ValueError, KeyError, TypeError) as exc:
+            raise _Wrong(f"event {number} cannot be read: {exc}") from exc
+        if place != (row.run, number, head.hex()):
+            raise _Wrong(f"event {number} does not follow the event before it")
+        head = entry.hash
+        for name in _blob_names(body["event"]):
+            try:
+                content = store.blob(name)
+            except StoreError as exc:
+                raise _Wrong(f"event {number}: {exc}") from exc
+            if hashlib.sha256(content).hexdigest() != name:
+                raise _Wrong(f"event {number}: blob {name} was edited")
+    return True, f"{len(entries)} events, each bound to the one before"
+
+
+def _blob_names(value: object) -> Iterable[str]:
+    """Yield the hashes of all blobs that an event names, however deep."""
+    if isinstance(value, dict):
+        if "sha256" in value and "size_bytes" in value:
+            yield value["sha256"]
+        for inner in value.values():
+            yield from _blob_names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _blob_names(inner)
+
+
+def _completeness(row: RunRow, entries: list[Entry]) -> tuple[bool | None, str]:
+    """The journal begins at its beginning and ends where the store says that it ends."""
+    if not entries:
+        raise _Wrong("the journal is empty")
+    if len(entries) != row.seq or entries[-1].hash != row.head:
+        raise _Wrong(f"the store knows of {row.seq} events, the journal holds {len(entries)}")
+    kinds = [_type(entries[0]), _type(entries[-1])]
+    if kinds[0] != "run.started":
+        raise _Wrong(f"the journal begins with {kinds[0]}")
+    if kinds[1] == "run.ended":
+        return True, "from run.started to run.ended"
+    if row.status in ("done", "failed"):
+        raise _Wrong(f"the run is {row.status}, but its journal does not end: its tail is cut off")
+    return None, f"the run is {row.status}: only a checkpoint can show that no tail is cut off"
+
+
+def _type(entry: Entry) -> str:
+    try:
+        return str(msgspec.json.decode(entry.body)["event"]["type"])
+    except (ValueError, KeyError, TypeError):
+        return "something unreadable"
+
+
+def _draws(row: RunRow, told: list[Record]) -> tuple[bool, str]:
+    """Every draw comes out again, from the committed seed and the recorded proposal."""
+    events = [record.event for record in told]
+    committed = next((e.commitment for e in events if isinstance(e, RunStarted)), None)
+    revealed = next((e.seed for e in events if isinstance(e, SeedRevealed)), None)
+    seed = row.seed if revealed is None else bytes.fromhex(revealed)
+    if committed is None or commitment(seed) != committed:
+        raise _Wrong("the seed is not the one that was committed to before the run")
+    proposals = {e.segment: e for e in events if isinstance(e, ProposalFrozen)}
+    drawn: dict[str, AuditDrawn] = {}
+    for event in events:
+        if isinstance(event, AuditDrawn):
+            proposal = proposals.get(event.segment)
+            if proposal is None or event.segment in drawn:
+                raise _Wrong(f"{event.segment}: a draw without a proposal of its own")
+            if _digest(proposal) != proposal.digest:
+                raise _Wrong(f"{event.segment}: the proposal is not the one that was drawn for")
+            recomputed = draw(seed, Sha256(proposal.digest), proposal.probability)
+            said = (event.digest, event.u, event.probability, event.audited)
+            if said != (proposal.digest, recomputed.u, proposal.probability, recomputed.audited):
+                raise _Wrong(f"{event.segment}: the draw does not come out again")
+            drawn[event.segment] = event
+        elif isinstance(event, GateDecided) and event.segment not in drawn:
+            raise _Wrong(f"{event.segment}: the gate decided before the draw")
+        elif isinstance(event, AuditVoted | AuditScored | AuditUnmeasured | RewardIssued) and not (
+            event.segment in drawn and drawn[event.segment].audited
+        ):
+            raise _Wrong(f"{event.segment}: {event.type} without a draw that fell on it")
+    how = "the revealed seed" if revealed else "the seed, which is not revealed yet"
+    return True, f"{len(drawn)} draws recomputed with {how}"
+
+
+def _digest(proposal: ProposalFrozen) -> Sha256:
+    return proposal_digest(
+        segment=proposal.segment,
+        kind=proposal.kind,
+        probability=proposal.probability,
+        payload=proposal.payload.sha256,
+        rationale=proposal.rationale.sha256,
+        evidence=[(one.name, one.sha256) for one in proposal.evidence],
+    )
+
+
+def _boundary(told: list[Record]) -> tuple[bool, str]:
+    """Segments are cut where steps were completed, and a reward names one of them."""
+    open_segment, over, frozen = "", set[str](), False
+    rewards: dict[str, RewardIssued] = {}
+    started: dict[str, SegmentStarted] = {}
+    scored: dict[str, AuditScored] = {}
+    drawn: dict[str, AuditDrawn] = {}
+    for before, record in zip([None, *told], told, strict=False):
+        match record.event:
+            case SegmentStarted() as event:
+                edge = before.event if before else None
+                completes = isinstance(edge, StepCompleted) and edge.segment == open_segment
+                if not completes and not (isinstance(edge, RunStarted) and not started):
+                    raise _Wrong(f"{event.segment} does not begin where a step was completed")
+                if event.boundary != record.seq - 1 or event.index != len(started) + 1:
+                    raise _Wrong(f"{event.segment} names another boundary than its own")
+                open_segment, frozen = event.segment, False
+                started[event.segment] = event
+            case ModelCalled() | SegmentPrinted() | ProposalRefused() | ProposalFrozen() as event:
+                if event.segment != open_segment or frozen:
+                    raise _Wrong(f"event {record.seq}: {event.type} lies outside its segment")
+                frozen = isinstance(event, ProposalFrozen)
+            case AuditDrawn() as event:
+                drawn[event.segment] = event
+            case AuditScored() as event:
+                scored[event.segment] = event
+            case StepCompleted() as event:
+                if event.segment != open_segment or not frozen:
+                    raise _Wrong(f"event {record.seq}: a step of no open segment was completed")
+                over.add(event.segment)
+            case RewardIssued() as event:
+                if event.segment in rewards:
+                    raise _Wrong(f"{event.segment} was rewarded twice")
+                _check_reward(event, started, scored, drawn)
+                rewards[event.segment] = event
+            case _:
+                pass
+    return True, f"{len(rewards)} rewards, each for one of {len(started)} segments"
+
+
+def _check_reward(
+    reward: RewardIssued,
+    started: dict[str, SegmentStarted],
+    scored: dict[str, AuditScored],
+    drawn: dict[str, AuditDrawn],
+) -> None:
+    name = reward.segment
+    if name not in scored or name not in drawn:
+        raise _Wrong(f"{name} was rewarded without a score")
+    said = (reward.boundary, reward.score, reward.probability, reward.seen)
+    score = scored[name]
+    if said != (started[name].boundary, score.score, drawn[name].probability, score.seen):
+        raise _Wrong(f"{name}: the reward is not that of its boundary, score and draw")
+    weight = 1.0 / reward.probability
+    if (reward.weight, reward.value) != (weight, reward.score * weight):
+        raise _Wrong(f"{name}: the reward is not score times 1/probability")
+
+
+def _outcome_order(store: Store, told: list[Record]) -> tuple[bool, str]:
+    """Votes and scores came before the outcome, or from a case in which it has no place."""
+    steps: dict[str, int] = {}
+    index: dict[str, int] = {}
+    cases: dict[str, set[str]] = {}
+    hidden = 0
+    for record in told:
+        match record.event:
+            case SegmentStarted() as event:
+                index[event.segment] = event.index
+            case StepStarted() | StepCompleted() as event:
+                steps.setdefault(event.segment, record.seq)
+            case AuditShown() as event:
+                _check_case(store, event, index[event.segment])
+                cases.setdefault(event.segment, set()).add(event.case.sha256)
+            case AuditVoted() | AuditScored() | RewardIssued() as event:
+                if event.seen not in cases.get(event.segment, ()):
+                    raise _Wrong(f"event {record.seq}: {event.type} names a case never recorded")
+                hidden += event.segment in steps and isinstance(event, RewardIssued)
+            case GateDecided() as event:
+                if event.segment in steps:
+                    raise _Wrong(f"{event.segment}: the step came before the gate decided")
+            case _:
+                pass
+    late = f"; {hidden} later, from cases without it" if hidden else ""
+    return True, f"every reward was settled before its outcome{late}"
+
+
+def _check_case(store: Store, shown: AuditShown, index: int) -> None:
+    """A case tells of earlier steps alone, and has no field for what came of this one."""
+    body = msgspec.json.decode(store.blob(shown.case.sha256))
+    fields = {"format", "goal", "kind", "step", "proposal", "payload_sha256", "rendering"}
+    fields |= {"rationale", "evidence", "changes", "settings", "earlier"}
+    if set(body) != fields or body["step"] != index:
+        raise _Wrong(f"{shown.segment}: its case is not one of this step")
+    if any(step["step"] >= index for step in body["earlier"]):
+        raise _Wrong(f"{shown.segment}: its case tells what came of the step")
+
+
+def _checkpoints(store: Store, row: RunRow, given: Path | None) -> dict[int, str]:
+    path = checkpoints.path_of(store.home, row.run) if given is None else given
+    if given is None and not path.exists():
+        return {}
+    return checkpoints.read(path)
+
+
+def _against(noted: dict[int, str], entries: list[Entry]) -> tuple[bool | None, str]:
+    """The journal holds every event that was noted outside it, with the same hash."""
+    if not noted:
+        return None, "no checkpoints were kept"
+    held = {entry.seq: entry.hash.hex() for entry in entries}
+    for seq, head in noted.items():
+        if seq not in held:
+            raise _Wrong(f"event {seq} was noted outside and is gone: the tail is cut off")
+        if held[seq] != head:
+            raise _Wrong(f"event {seq} is not the one that was noted outside")
+    return True, f"{len(noted)} checkpoints agree, the last at event {max(noted)}"

@@ -1,0 +1,38 @@
+"""What all tests share: async ones run under trio, with a deadline."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+DEADLINE_SECONDS = 60.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks."""
+    config.addinivalue_line("markers", "deadline(seconds): how long an async test may take")
+    config.addinivalue_line("markers", "virtual: an async test whose waits take no time")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an ``async def`` test under trio; fail it when its deadline passes."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    mark = pyfuncitem.get_closest_marker("deadline")
+    seconds = mark.args[0] if mark else DEADLINE_SECONDS
+    virtual = pyfuncitem.get_closest_marker("virtual") is not None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    test = partial(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names})
+
+    async def bounded() -> None:
+        # Virtual time flies: a day of it is as good a limit as a minute of the real one.
+        with trio.fail_after(86400.0 * 365 if virtual else seconds):
+            await test()
+
+    clock: Any = MockClock(autojump_threshold=0.0) if virtual else None
+    trio.run(bounded, clock=clock)
+    return True
