@@ -1,0 +1,63 @@
+"""An auditor who is a person: the case is put on the desk, and the answer is held to the rules."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from monastery.auditor.votes import parse_vote
+from monastery.runtime.cases import shown
+from monastery.runtime.errors import AuditExpired, AuditFailed
+from monastery.runtime.ports import Desk, Forkable
+from monastery.runtime.records import Case, Item, ItemId, RunId, Vote
+
+
+class PersonAuditor:
+    """Asks a person.
+
+    Args:
+        name: Whom; also the vote's name in the record. Who really answered is recorded with the
+            answer.
+        timeout_seconds: How long the question stays open.
+        desk: Where it is put.
+        now: The clock.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        timeout_seconds: float,
+        desk: Desk,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = name
+        self._timeout_seconds = timeout_seconds
+        self._desk = desk
+        self._now = now
+
+    async def judge(self, case: Case, box: Forkable) -> Vote:
+        """Return the person's vote. Asked again about the same case, wait for the same answer.
+
+        Raises:
+            AuditExpired: Nobody answered in time.
+            AuditFailed: The answer is no vote, or is about something else than this case.
+        """
+        now = self._now()
+        answer = await self._desk.ask(
+            Item(
+                id=ItemId(f"{case.item}.{self.name}"),
+                run=RunId(case.proposal.segment.rpartition(".")[0]),
+                purpose="audit",
+                created=now,
+                deadline=now + timedelta(seconds=self._timeout_seconds),
+                body={**shown(case), "for": self.name},
+            )
+        )
+        if answer is None:
+            raise AuditExpired(f"nobody answered within {self._timeout_seconds:g} s")
+        body = dict(answer.body)
+        digest = body.pop("digest", None)
+        if digest != case.digest:
+            raise AuditFailed(
+                f"auditor {self.name!r} answered about another case: digest {digest!r}"
+                f" instead of {case.digest!r}"
+            )
+        return parse_vote(body, self.name)

@@ -1,0 +1,91 @@
+"""A store with questions in it, without a run that asks them."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from monastery.runtime.owner import this_process
+from monastery.runtime.records import Item, ItemId, RunId
+from monastery.runtime.store import Append, CloseItem, Entry, PutItem, RowChange, Store
+
+RUN = RunId("repair-20261121-091500-k3f9")
+Purpose = Literal["audit", "gate", "human", "ask", "resolve"]
+
+
+class Questions:
+    """Puts questions into a home folder's store."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.store = Store.open(home)
+        self.store.create_run(
+            RUN, project="repair", project_path=home, owner=this_process(), seed=bytes(32)
+        )
+
+    def put(self, item: Item) -> Item:
+        """Open a question."""
+        self._change(PutItem(item))
+        return item
+
+    def close(self, item: Item, state: Literal["answered", "expired", "withdrawn"]) -> None:
+        """Close a question, as its run would."""
+        self._change(CloseItem(item.id, state))
+
+    def answer(self, item: Item) -> dict[str, Any] | None:
+        """Return the body of the answer to a question, if there is one."""
+        found = self.store.answered(item.id)
+        return None if found is None else dict(found.body)
+
+    def _change(self, change: RowChange) -> None:
+        row = self.store.run(RUN)
+        refusals = self.store.append(
+            [
+                Append(
+                    run=RUN,
+                    owner=row.owner or "",
+                    epoch=row.epoch,
+                    seq=row.seq,
+                    head=row.head,
+                    entries=[Entry(row.seq, hashlib.sha256(row.head).digest(), b"{}")],
+                    changes=[change],
+                )
+            ]
+        )
+        assert refusals == [None]
+
+
+def question(
+    purpose: Purpose = "audit",
+    *,
+    step: int = 1,
+    expires_seconds: float | None = 3600.0,
+    **body: Any,
+) -> Item:
+    """Return a question; `body` replaces what it shows."""
+    payload: bytes = body.pop("payload", b"echo hello\n")
+    now = datetime.now(UTC)
+    shown: dict[str, Any] = {"goal": "repair the parser", "kind": "command", "step": step}
+    if purpose in ("audit", "gate"):
+        shown |= {
+            "payload_base64": base64.b64encode(payload).decode(),
+            "payload_sha256": hashlib.sha256(payload).hexdigest(),
+            "rendering": payload.decode(errors="replace"),
+            "rationale": "because it is late",
+            "evidence": [{"name": "log.txt", "base64": base64.b64encode(b"all green").decode()}],
+            "changes": [{"path": "src/parser.py", "what": "modified", "size_bytes": 120}],
+            "settings": {"command": ["sh"]},
+            "earlier": [{"step": 0, "kind": "ask", "status": "done", "payload": "which one?"}],
+            "digest": f"{step:064x}",
+        }
+    else:
+        shown["text"] = "please ring the bell"
+    return Item(
+        id=ItemId(f"{RUN}.{step}.{purpose}"),
+        run=RUN,
+        purpose=purpose,
+        created=now,
+        deadline=None if expires_seconds is None else now + timedelta(seconds=expires_seconds),
+        body=shown | body,
+    )

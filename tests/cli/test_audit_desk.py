@@ -1,0 +1,290 @@
+"""The desk, with keys from a list and a clock that only the test moves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from monastery.runtime.cli.audit_desk import BLIND_SECONDS, Desk
+from monastery.runtime.records import Item
+from rich.text import Text
+
+from tests.cli.questions import Questions, question
+
+Typed = str | tuple[float, str] | Callable[[], None]
+"""A key after a second, or after so many seconds; or something that happens meanwhile."""
+
+
+@dataclass
+class FakeTerminal:
+    """Gives keys and lines from lists, and keeps what is shown."""
+
+    typed: list[Typed]
+    lines: list[str | None] = field(default_factory=list)
+    edited: bytes | None = None
+    width: int = 100
+    clock: float = 0.0
+    shown: list[str] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+
+    def now(self) -> float:
+        """Return the test's time."""
+        return self.clock
+
+    def clear(self) -> None:
+        """Begin a page."""
+        self.shown.append("-- page --")
+
+    def show(self, text: Text | str) -> None:
+        """Keep it."""
+        self.shown.append(text.plain if isinstance(text, Text) else text)
+
+    def page(self, text: Text) -> None:
+        """Keep it as a pager's."""
+        self.shown.append("-- pager --\n" + text.plain)
+
+    def key(self, timeout_seconds: float) -> str | None:
+        """Return the next key of the list."""
+        assert self.typed, "the desk wants more keys:\n" + "\n".join(self.shown)
+        match self.typed.pop(0):
+            case (float(after), str(key)):
+                self.clock += after
+                return key
+            case str(key):
+                self.clock += 1.0
+                return key
+            case happens:
+                assert callable(happens)
+                happens()
+                self.clock += timeout_seconds
+                return None
+
+    def line(self, prompt: str) -> str | None:
+        """Return the next line of the list."""
+        self.prompts.append(prompt)
+        return self.lines.pop(0)
+
+    def edit(self, content: bytes) -> bytes | None:
+        """Return what the test set."""
+        return self.edited
+
+    @property
+    def text(self) -> str:
+        """All that was shown."""
+        return "\n".join(self.shown)
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Questions:
+    """A home with a run that asks nothing yet."""
+    return Questions(tmp_path / "home")
+
+
+def sit(
+    questions: Questions,
+    *typed: Typed,
+    lines: list[str | None] | None = None,
+    edited: bytes | None = None,
+    wait: bool = False,
+) -> FakeTerminal:
+    """Let a person sit down, type all of this, and stand up."""
+    terminal = FakeTerminal(list(typed), lines or [], edited)
+    Desk(questions.store, terminal, "alice", wait=wait).sit()
+    assert terminal.typed == [], "not all keys were read"
+    assert terminal.lines == [], "not all lines were read"
+    return terminal
+
+
+def test_one_after_the_other(questions: Questions) -> None:
+    """The oldest question is shown first; after its answer comes the next, until none is left."""
+    first, second = questions.put(question(step=1)), questions.put(question(step=2))
+    terminal = sit(questions, "a", "r", lines=["0.9", "", "0.1", "no tests"])
+    assert questions.answer(first) == {
+        "decision": "approve",
+        "score": 0.9,
+        "note": "",
+        "digest": first.body["digest"],
+    }
+    answer = questions.answer(second)
+    assert answer is not None
+    assert (answer["decision"], answer["note"]) == ("reject", "no tests")
+    assert terminal.text.index(first.id) < terminal.text.index(second.id)
+    assert "1 more waits after this" in terminal.text
+    assert f"{first.id}: approve was sent" in terminal.text
+    assert terminal.shown[-1] == "nothing more waits for an answer"
+
+
+@pytest.mark.parametrize(
+    ("key", "decision"), [("a", "approve"), ("r", "reject"), ("e", "escalate"), ("t", "terminate")]
+)
+def test_keys_decide(questions: Questions, key: str, decision: str) -> None:
+    """Each key gives its decision, signed by who sits there."""
+    item = questions.put(question())
+    sit(questions, key, lines=["1", ""])
+    found = questions.store.answered(item.id)
+    assert found is not None
+    assert (found.by, found.body["decision"]) == ("alice", decision)
+
+
+def test_no_key_counts_too_early(questions: Questions) -> None:
+    """Within the first half second after a question appears no key does anything, for each anew."""
+    first, second = questions.put(question(step=1)), questions.put(question(step=2))
+    early = BLIND_SECONDS - 0.01
+    sit(
+        questions,
+        *((0.1, "a"), (0.1, "q"), (early - 0.2, "t")),
+        *((0.02, "r"), (early, "a"), (0.02, "s")),
+        lines=["0.5", ""],
+    )
+    answer = questions.answer(first)
+    assert answer is not None
+    assert answer["decision"] == "reject"
+    assert questions.answer(second) is None
+
+
+def test_a_decision_can_be_taken_back(questions: Questions) -> None:
+    """An empty score, or the end of input at any prompt, sends nothing and asks again."""
+    item = questions.put(question())
+    terminal = sit(questions, "a", "a", "a", "q", lines=["", None, "0.5", None])
+    assert questions.answer(item) is None
+    assert terminal.text.count("nothing was sent") == 3
+
+
+def test_scores_are_checked(questions: Questions) -> None:
+    """What is no score from 0 to 1 is asked for again."""
+    item = questions.put(question())
+    terminal = sit(questions, "a", lines=["2", "nan", "-1", "high\x1b", "0.25", ""])
+    answer = questions.answer(item)
+    assert answer is not None
+    assert answer["score"] == 0.25
+    assert terminal.text.count("is no score") == 4
+    assert "\x1b" not in terminal.text
+
+
+def test_modify_with_an_editor(questions: Questions) -> None:
+    """Edited bytes are shown before they are voted for; unchanged ones are no modification."""
+    item = questions.put(question())
+    terminal = sit(questions, "m", lines=["0.5", ""], edited=b"echo bye\x1b\n")
+    answer = questions.answer(item)
+    assert answer is not None
+    assert answer["modified_base64"] == "ZWNobyBieWUbCg=="
+    assert "│ echo bye‹U+001B›" in terminal.text
+    other = questions.put(question(step=2))
+    terminal = sit(questions, "m", "q", edited=b"echo hello\n")
+    assert "as they were" in terminal.text
+    assert questions.answer(other) is None
+
+
+def test_modify_with_a_file(questions: Questions, tmp_path: Path) -> None:
+    """Without an editor a file is asked for; one that cannot be read sends nothing."""
+    item = questions.put(question())
+    (tmp_path / "new").write_bytes(b"\xff")
+    lines = ["", str(tmp_path / "gone"), str(tmp_path / "new"), "1", ""]
+    terminal = sit(questions, "m", "m", "m", lines=list(lines))
+    answer = questions.answer(item)
+    assert answer is not None
+    assert answer["modified_base64"] == "/w=="
+    assert "cannot read" in terminal.text
+
+
+def test_gate_asks_for_a_word_more(questions: Questions) -> None:
+    """A gate has no score; a decision is confirmed, and cannot be passed on."""
+    item = questions.put(question("gate"))
+    terminal = sit(questions, "e", "a", "a", lines=["n", "y", "go"])
+    assert questions.answer(item) == {
+        "decision": "approve",
+        "note": "go",
+        "digest": item.body["digest"],
+    }
+    assert "'e' means nothing here" in terminal.text
+
+
+def test_deeds_and_questions(questions: Questions) -> None:
+    """Deeds are done or failed with a report; questions are answered; steps are resolved."""
+    human, ask = questions.put(question("human")), questions.put(question("ask"))
+    resolve = questions.put(question("resolve", expires_seconds=None))
+    terminal = sit(questions, "d", "w", "f", lines=["rang it", "blue", "it was not"])
+    assert questions.answer(human) == {"status": "done", "content": "rang it"}
+    assert questions.answer(ask) == {"content": "blue"}
+    assert questions.answer(resolve) == {"status": "failed", "content": "it was not"}
+    assert "please ring the bell" in terminal.text
+    assert "never expires" in terminal.text
+
+
+def test_skipping_leaves_it_open(questions: Questions) -> None:
+    """A skipped question stays open and is not shown again in this sitting."""
+    item = questions.put(question())
+    terminal = sit(questions, "s")
+    assert questions.answer(item) is None
+    assert terminal.shown[-1] == "nothing waits for an answer; skipped: 1"
+
+
+def test_help_evidence_and_all(questions: Questions) -> None:
+    """Help, evidence by number, and all of it in a pager leave the question as it is."""
+    item = questions.put(question(payload=b"x\n" * 3000))
+    terminal = sit(questions, "?", "1", "2", "v", "z", "q")
+    assert "escalate: leave the decision to another person" in terminal.text
+    assert "│ all green" in terminal.text
+    assert "'2' means nothing here" in terminal.text
+    page = next(text for text in terminal.shown if text.startswith("-- pager --"))
+    assert page.count("│ x\n") == 3000
+    assert questions.answer(item) is None
+
+
+@pytest.mark.parametrize("state", ["expired", "withdrawn", "answered"])
+def test_gone_meanwhile(questions: Questions, state: str) -> None:
+    """A question that ends while it is shown is left with one clear line, and the next is shown."""
+    item, second = questions.put(question(step=1)), questions.put(question(step=2))
+    terminal = sit(questions, lambda: questions.close(item, state), "q")  # type: ignore[arg-type]
+    assert f"{item.id} was {state} meanwhile; on to the next" in terminal.text
+    assert second.id in terminal.text
+    assert questions.answer(item) is None
+
+
+def test_answered_by_another_meanwhile(questions: Questions) -> None:
+    """An answer that another person gave first stands; ours says that it does not count."""
+    item = questions.put(question())
+    other = FakeTerminal(["r"], ["0", ""])
+    terminal = FakeTerminal(["a"], ["1", ""])
+    took = terminal.line
+
+    def line(prompt: str) -> str | None:
+        if other.typed:
+            Desk(questions.store, other, "bob").sit()
+        return took(prompt)
+
+    terminal.line = line  # type: ignore[method-assign]
+    Desk(questions.store, terminal, "alice").sit()
+    assert "came too late and does not count" in terminal.text
+    assert "was answered by 'bob' already" in terminal.text
+    found = questions.store.answered(item.id)
+    assert found is not None
+    assert found.by == "bob"
+
+
+def test_waiting_for_new_questions(questions: Questions) -> None:
+    """With --wait the desk goes on when a new question comes, and q leaves."""
+    late: list[Item] = []
+    terminal = sit(
+        questions,
+        lambda: None,
+        lambda: late.append(questions.put(question())),
+        "a",
+        "q",
+        lines=["1", ""],
+        wait=True,
+    )
+    assert questions.answer(late[0]) is not None
+    assert terminal.text.count("waiting for questions") == 2
+
+
+def test_folded_lines_stay_behind_the_bar(questions: Questions) -> None:
+    """However long a line is, no part of it stands where our own words stand."""
+    wide = "漢" * 300 + "." * 300 + "What the agent says for it (unchecked)"
+    questions.put(question(payload=wide.encode()))
+    terminal = sit(questions, "q")
+    page = terminal.shown[1]
+    ours = {"", "What the agent says for it (unchecked)"}
+    for line in page.splitlines():
+        assert line[:2] in ("│ ", "┆ ") or line in ours or "." * 9 not in line
+    assert sum("unchecked" in line and line[0] not in "│┆" for line in page.splitlines()) == 1
