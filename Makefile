@@ -1,0 +1,55 @@
+# What people type is what CI calls. Every target sets up what it needs; a second time that costs
+# a fraction of a second. ARGS= passes further arguments on.
+
+VENV   := $(CURDIR)/.venv/bin
+MYPY   := "$(VENV)"/mypy --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/build/mypy"
+LINKS  := build/types/monastery
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench pins clean venv style types
+
+help: ## print this list
+	@echo "Monastery: a runtime for myopic boxed agents. Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make this machine ready: packages, Docker engine, box image
+	@scripts/setup all
+
+demo: setup ## repair a broken package, a step at a time; goes on where it was interrupted
+	@"$(VENV)"/python scripts/demo $(ARGS)
+
+test: setup lint ## lint, then every test; ARGS="tests/test_scripts.py -x" passes on to pytest
+	@"$(VENV)"/python -m pytest $(ARGS)
+
+lint: style types ## ruff (check, format) and mypy, strict
+
+format: venv ## let ruff mend what it can
+	@"$(VENV)"/ruff check --fix . scripts/demo
+	@"$(VENV)"/ruff format . scripts/demo
+
+bench: setup ## measure what the runtime adds to a step
+	@for file in benchmarks/*.py; do echo "== $$file" && "$(VENV)"/python "$$file" $(ARGS) || exit; done
+
+pins: ## write requirements.txt anew from pyproject.toml
+	@scripts/setup pins
+
+clean: ## remove what was made here: environment, caches, the demo with its runs
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@scripts/setup venv
+
+style: venv
+	@"$(VENV)"/ruff check . scripts/demo
+	@"$(VENV)"/ruff format --check . scripts/demo
+
+# Checkers cannot see through an editable install that maps four folders to one package. They can
+# follow links, and a folder's link shows new files at once.
+types: venv
+	@mkdir -p $(LINKS)
+	@for room in runtime sandbox auditor policies; do ln -sfn ../../../$$room $(LINKS)/$$room; done
+	@cd build/types && $(MYPY) -p monastery
+	@cd scripts && $(MYPY) -p machine
+	@cd scripts && $(MYPY) demo
