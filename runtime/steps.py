@@ -8,6 +8,8 @@ done again.
 from datetime import UTC, datetime
 from typing import Literal
 
+import trio
+
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError, StoreError
 from monastery.runtime.events import GateDecided, StepCompleted, StepStarted, StepUnresolved
@@ -108,14 +110,15 @@ async def _complete(
     run: Run, proposal: Proposal, used: bytes, outcome: Outcome, how: How
 ) -> Outcome:
     content = canonical(outcome.content)
-    await run.journal.append(
-        StepCompleted(
-            segment=proposal.segment, status=outcome.status, content=blob_ref(content), how=how
-        ),
-        next_segment(run.id, proposal.index + 1),
-        blobs=[content],
-        checkpoint=how == "not executed",
-    )
+    with trio.CancelScope(shield=True):  # what is done is known, whoever wants to stop
+        await run.journal.append(
+            StepCompleted(
+                segment=proposal.segment, status=outcome.status, content=blob_ref(content), how=how
+            ),
+            next_segment(run.id, proposal.index + 1),
+            blobs=[content],
+            checkpoint=how == "not executed",
+        )
     run.earlier.append(
         EarlierStep(proposal.index, proposal.kind, used, outcome.status, outcome.content)
     )

@@ -57,7 +57,7 @@ async def test_an_audited_step_is_rewarded_before_it_is_done(tmp_path: Path) -> 
 
 
 async def test_a_rewards_weight_is_one_over_the_recorded_probability(tmp_path: Path) -> None:
-    """At a rate of 1/4 some of 40 steps are audited, each with weight 4; the others earn nothing."""
+    """At a rate of 1/4 some of 40 steps are audited, with weight 4 each; the rest earn nothing."""
     texts = [str(number) for number in range(40)]
     small = Small(tmp_path, notes(*texts), [SetAuditor(approve(0.5))], rate=0.25)
     await small.live(small.new())
@@ -378,6 +378,23 @@ async def test_a_step_of_unknown_outcome_waits_for_a_person(tmp_path: Path) -> N
     assert ending.success
     assert small.notebook.done == [b"one"]
     assert [event.how for event in small.events("step.completed")] == ["resolved"]
+
+
+async def test_a_stop_while_a_step_is_done_does_not_lose_its_outcome(tmp_path: Path) -> None:
+    """An executor that finishes under a cancelled run is heard, before the run stops."""
+    stop = trio.CancelScope()
+
+    class Stopping(Notebook):
+        async def execute(self, step: Any) -> Outcome:
+            stop.cancel()
+            return await super().execute(step)
+
+    small = Small(tmp_path, notes("one"), rate=0.0, notebook=Stopping())
+    with stop:
+        await small.live(small.new())
+    assert small.notebook.done == [b"one"]
+    assert [event.how for event in small.events("step.completed")] == ["executed"]
+    assert small.types[-1] == "run.interrupted"
 
 
 async def test_cancelling_leaves_an_interrupted_run_and_no_open_box(tmp_path: Path) -> None:
