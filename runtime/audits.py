@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import trio
+
 from monastery.runtime import recall
 from monastery.runtime.cases import core, make_case, shown
 from monastery.runtime.errors import AuditExpired, AuditFailed

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import trio
+
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled

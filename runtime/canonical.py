@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import msgspec
+
 from monastery.runtime.records import Sha256
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import trio
+
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import BadInput
 from monastery.runtime.events import ItemAnswered, ItemClosed, ItemPosted
@@ -50,6 +51,8 @@ class StoreDesk:
             answer = self._store.answered(item.id)
             if answer is not None:
                 break
+            if self._store.item(item.id).state != "open":
+                return None
             if late:
                 await self._close(stored.item, "expired")
                 return None

@@ -6,8 +6,9 @@ a journal on disk is a stranger too. Contents that can be long are kept as blobs
 
 from typing import Annotated, Literal
 
-from monastery.runtime.records import Status, Verdict
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from monastery.runtime.records import Status, Verdict
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]

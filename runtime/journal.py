@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import trio
+
 from monastery.runtime.canonical import canonical, sha256
 from monastery.runtime.errors import StoreError
 from monastery.runtime.events import EVENT, BlobRef, Event

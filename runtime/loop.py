@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import trio
+
 from monastery.runtime import audits, calls, recall, steps
 from monastery.runtime.canonical import sha256
 from monastery.runtime.draw import draw as draw_from

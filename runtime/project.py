@@ -34,8 +34,10 @@ def _rate(value: Any) -> Any:
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-Rate = Annotated[float, BeforeValidator(_rate), Field(ge=0.0, le=1.0)]
+Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
+Rate = Annotated[
+    float, BeforeValidator(_rate, json_schema_input_type=float | str), Field(ge=0.0, le=1.0)
+]
 Seconds = Annotated[float, Field(gt=0.0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 Argv = Annotated[list[str], Field(min_length=1)]

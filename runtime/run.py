@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
+
 from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.events import SegmentStarted
 from monastery.runtime.journal import Journal

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 import trio
+
 from monastery.runtime import audits, recall
 from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.desk import StoreDesk

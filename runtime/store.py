@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 
 import apsw
 import msgspec
+
 from monastery.runtime import checkpoint
 from monastery.runtime.errors import BadInput, NotOwner, StoreError
 from monastery.runtime.owner import is_alive

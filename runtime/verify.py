@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
 from monastery.runtime import checkpoint as checkpoints
 from monastery.runtime.draw import commitment, draw, proposal_digest
 from monastery.runtime.errors import StoreError

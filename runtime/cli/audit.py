@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from monastery.runtime.cli import audit_answers, audit_view, output
 from monastery.runtime.cli.home import HomeOption, find_run, open_store
 from monastery.runtime.display import visible, visible_line
@@ -52,9 +53,10 @@ def desk(
         return
     if not (sys.stdin.isatty() and (sys.stderr if json else sys.stdout).isatty()):
         raise BadInput("the desk needs a terminal; in scripts use audit list, show and score")
+    from rich.console import Console
+
     from monastery.runtime.cli.audit_desk import Desk
     from monastery.runtime.cli.audit_terminal import RealTerminal
-    from rich.console import Console
 
     console = Console(stderr=json, markup=False, highlight=False, emoji=False)
     name = audit_answers.login_name() if by is None else by

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from monastery.runtime.errors import BadInput
 from rich.text import Text
+
+from monastery.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console

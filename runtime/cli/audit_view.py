@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.cells import chop_cells
+from rich.text import Text
+
 from monastery.runtime.cli.output import seconds, size
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import BadInput
 from monastery.runtime.records import Item
 from monastery.runtime.store import Store, StoredItem
-from rich.cells import chop_cells
-from rich.text import Text
 
 ASKED = {
     "audit": "How reasonable is this step? Judge the proposal, not what may come of it.",

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
+from pydantic import Field, model_validator
+
 from monastery.runtime.errors import BadPayload
 from monastery.runtime.executors import payloads, process
 from monastery.runtime.executors.context import Context, resolve
 from monastery.runtime.executors.redaction import redact
 from monastery.runtime.project import Argv, Seconds, Settings, Size, StepSettings
 from monastery.runtime.records import Outcome, Step
-from pydantic import Field, model_validator
 
 MARK = "MONASTERY_STEP_KEY"
 """The variable in which the program finds the step's key, the same for every attempt."""

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import trio
+from pydantic import Field
+
 from monastery.runtime.errors import BadPayload
 from monastery.runtime.executors import paths, payloads, showing
 from monastery.runtime.executors.context import Context, resolve
 from monastery.runtime.executors.file_delivery import Conflict, deliver
 from monastery.runtime.project import Size, StepSettings
 from monastery.runtime.records import Outcome, Step
-from pydantic import Field
 
 _MAX_FILES = 1000
 _MAX_FOLDERS = 50

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import trio
+from pydantic import Field
+
 from monastery.runtime.errors import BadPayload, MonasteryError
 from monastery.runtime.executors import git_binary, git_patch, payloads, showing
 from monastery.runtime.executors.context import Context, resolve
@@ -19,7 +21,6 @@ from monastery.runtime.executors.git_repository import (
 )
 from monastery.runtime.project import StepSettings
 from monastery.runtime.records import Outcome, Step
-from pydantic import Field
 
 TRAILER = "Monastery-Step"
 """The line of the commit message that names the step: ``Monastery-Step: KEY``."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trio
+
 from monastery.runtime.errors import MonasteryError
 
 _CONFIG = (

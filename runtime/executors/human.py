@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field, ValidationError
+
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.executors import payloads
 from monastery.runtime.executors.context import Context
 from monastery.runtime.project import Seconds, StepSettings
 from monastery.runtime.records import Item, ItemId, Outcome, Step
-from pydantic import Field, ValidationError
 
 
 class HumanSettings(StepSettings):

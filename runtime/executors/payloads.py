@@ -4,8 +4,9 @@ import json
 from collections import Counter
 from typing import Any, NoReturn, TypeVar
 
-from monastery.runtime.errors import BadPayload
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from monastery.runtime.errors import BadPayload
 
 MAX_TEXT_BYTES = 64 << 10
 """The most that a person is asked to read in one question."""

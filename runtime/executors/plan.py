@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from pydantic import Field
+
 from monastery.runtime.errors import BadPayload
 from monastery.runtime.executors import payloads
 from monastery.runtime.executors.context import Context
 from monastery.runtime.project import StepSettings
 from monastery.runtime.records import Outcome, Step
-from pydantic import Field
 
 _MAX_STEPS = 1000
 

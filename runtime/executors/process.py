@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
+
 from monastery.runtime.errors import MonasteryError
 
 _DRAIN_SECONDS = 1.0

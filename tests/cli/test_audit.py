@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from monastery.runtime.records import Item
 
+from monastery.runtime.records import Item
 from tests.cli.questions import RUN, Questions, question
 
 MONASTERY = [sys.executable, "-m", "monastery.runtime.cli.main"]

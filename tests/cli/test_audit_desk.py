@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from monastery.runtime.cli.audit_desk import BLIND_SECONDS, Desk
-from monastery.runtime.records import Item
 from rich.text import Text
 
+from monastery.runtime.cli.audit_desk import BLIND_SECONDS, Desk
+from monastery.runtime.records import Item
 from tests.cli.questions import Questions, question
 
 Typed = str | tuple[float, str] | Callable[[], None]

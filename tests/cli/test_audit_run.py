@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
 from monastery.auditor.person import PersonAuditor
 from monastery.runtime.journal import Record
 from monastery.runtime.records import Answer, Item
-
 from tests.runtime.world import Small, notes
 
 AUDIT = [sys.executable, "-m", "monastery.runtime.cli.main", "audit"]

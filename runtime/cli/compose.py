@@ -1,0 +1,54 @@
+"""The composition root: the only module that imports sandboxes, auditors and policies."""
+
+from monastery.auditor.command import CommandAuditor
+from monastery.auditor.person import PersonAuditor
+from monastery.policies.scripted import ScriptedPolicy
+from monastery.runtime.cli.rendering import executors
+from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox
+from monastery.runtime.project import AuditorSettings, CommandAuditorSettings
+from monastery.runtime.project_file import Loaded
+from monastery.runtime.run import World
+from monastery.sandbox.box import DockerSandbox
+from monastery.sandbox.examine import Finding, examine_box, examine_engine
+from monastery.sandbox.weak import run_weak
+
+__all__ = ["Finding", "examine_box", "examine_engine", "run_weak", "sandbox", "world"]
+
+
+def world(loaded: Loaded, desk: Desk, calls: int) -> World:
+    """Return the adapters that a project asks for.
+
+    Args:
+        loaded: The project.
+        desk: Where questions to people are put.
+        calls: How many model calls the run's journal holds already.
+
+    Raises:
+        MonasteryError: One of them cannot be had.
+    """
+    return World(
+        sandbox=sandbox(),
+        auditors=[_auditor(one, loaded, desk) for one in loaded.project.audit.auditors],
+        executors=executors(loaded, desk),
+        policy=_policy(loaded, calls),
+    )
+
+
+def sandbox() -> Sandbox:
+    """Return the sandbox of this machine's engine."""
+    return DockerSandbox()
+
+
+def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
+    if isinstance(settings, CommandAuditorSettings):
+        return CommandAuditor(
+            settings.name, settings.command, settings.timeout_seconds, loaded.folder
+        )
+    return PersonAuditor(settings.name, settings.timeout_seconds, desk)
+
+
+def _policy(loaded: Loaded, calls: int) -> Policy | None:
+    settings = loaded.project.policy
+    if settings is None:
+        return None
+    return ScriptedPolicy(loaded.folder / settings.scripted, start=calls)

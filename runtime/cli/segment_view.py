@@ -1,0 +1,314 @@
+"""One segment, and the step that ended it, for a reader: as a table's row, a block, or JSON."""
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from monastery.runtime.cli.output import seconds, size, when
+from monastery.runtime.cli.rendering import NoDesk, executors, headline, rendering
+from monastery.runtime.cli.summary import Told
+from monastery.runtime.cli.telling import count, first_line, outcome
+from monastery.runtime.display import visible, visible_line
+from monastery.runtime.errors import MonasteryError
+from monastery.runtime.events import BlobRef
+from monastery.runtime.ports import Executor
+from monastery.runtime.project_file import Loaded, parse
+from monastery.runtime.store import Store
+from monastery.runtime.story import SegmentStory
+
+_STATUS_STYLES = {
+    "done": "green",
+    "failed": "red",
+    "rejected": "yellow",
+    "expired": "yellow",
+    "unknown": "bold red",
+    "running": "cyan",
+    "interrupted": "yellow",
+}
+_COLUMNS = ["#", "KIND", "PROPOSAL", "THOUGHT", "CALLS", "AUDIT", "GATE", "OUTCOME", "REWARD"]
+_RIGHT = {"#", "THOUGHT", "CALLS", "REWARD"}
+
+
+class View:
+    """A run's story with what is needed to show it."""
+
+    def __init__(self, store: Store, told: Told, *, content: bool) -> None:
+        self.store = store
+        self.told = told
+        self.content = content
+        self.loaded = self._loaded()
+        self.executors: Mapping[str, Executor] = (
+            {} if self.loaded is None else executors(self.loaded, NoDesk())
+        )
+
+    def _loaded(self) -> Loaded | None:
+        """Return the project as the journal recorded it, if this version can still read it."""
+        started = self.told.story.started
+        if started is None:
+            return None
+        try:
+            source = self.store.blob(started.project_file.sha256)
+            return parse(source, self.told.row.project_path, on_disk=False)
+        except MonasteryError:
+            return None
+
+    def blob(self, ref: BlobRef) -> bytes:
+        """Return the bytes behind a name."""
+        return self.store.blob(ref.sha256)
+
+    def headline(self, one: SegmentStory) -> str:
+        """Return the first line of what the segment proposed."""
+        if one.proposal is None:
+            return ""
+        return visible_line(
+            headline(self.executors, one.proposal.kind, self.blob(one.proposal.payload))
+        )
+
+    def outcome(self, one: SegmentStory) -> dict[str, Any]:
+        """Return what the executor told of the step."""
+        if one.completed is None:
+            return {}
+        content: dict[str, Any] = json.loads(self.blob(one.completed.content))
+        return content
+
+
+def heading(view: View) -> Text:
+    """Return what is to be said of the whole run."""
+    row, story = view.told.row, view.told.story
+    text = Text()
+    text.append(row.run, style="bold")
+    text.append("  ")
+    text.append(row.status, style=_STATUS_STYLES.get(row.status, ""))
+    if story.ended is not None:
+        text.append(f": {visible_line(story.ended.reason)}")
+    goal = "" if view.loaded is None else visible_line(view.loaded.project.goal)
+    began = when(row.started)
+    if story.ended_at is not None:
+        began += f", ended after {seconds((story.ended_at - row.started).total_seconds())}"
+    resumed = sum(stop.type == "run.resumed" for stop in story.stops)
+    if resumed:
+        began += f", resumed {resumed} times" if resumed > 1 else ", resumed once"
+    rows = [("project", f"{row.project} ({row.project_path})"), ("goal", goal), ("started", began)]
+    if story.boxes:
+        box = story.boxes[-1]
+        digest = box.image_digest.removeprefix("sha256:")[:12]
+        rows.append(("box", f"image {digest}, {box.engine_runtime}, frozen by {box.freezer}"))
+    for item, posted in story.posted.items():
+        rows.append(("waits", f"for a person ({posted.purpose}): monastery audit show {item}"))
+    for name, value in rows:
+        if value:
+            text.append(f"\n{name:<10}", style="dim")
+            text.append(value)
+    return text.append("\n")
+
+
+def table(view: View, segments: Iterable[SegmentStory], width: int) -> Table:
+    """Return a line for each segment, `width` columns wide: the proposals take what is left."""
+    rows = [_row(view, one) for one in segments]
+    cells = zip(*rows, strict=True) if rows else iter([()] * len(_COLUMNS))
+    widths = [
+        max([len(name), *map(len, column)]) for name, column in zip(_COLUMNS, cells, strict=True)
+    ]
+    proposal = _COLUMNS.index("PROPOSAL")
+    gaps = 2 * (len(_COLUMNS) - 1)
+    others = sum(widths) - widths[proposal] + gaps
+    widths[proposal] = max(12, min(widths[proposal], width - others))
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name, wide in zip(_COLUMNS, widths, strict=True):
+        side: Literal["left", "right"] = "right" if name in _RIGHT else "left"
+        grid.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=wide)
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def _row(view: View, one: SegmentStory) -> list[Text]:
+    status = one.completed.status if one.completed is not None else _open(view, one)
+    return [
+        Text(str(one.index)),
+        Text(visible_line(one.proposal.kind) if one.proposal is not None else ""),
+        Text(view.headline(one)),
+        Text(seconds(view.told.clock.thought.get(one.id))),
+        Text(str(len(one.calls)) if one.calls else ""),
+        Text(_audit(one)),
+        Text(one.decision.verdict if one.decision is not None else ""),
+        Text(status, style=_STATUS_STYLES.get(status, "dim")),
+        Text(f"{one.reward.value:.2f}" if one.reward is not None else ""),
+    ]
+
+
+def block(view: View, one: SegmentStory) -> Text:
+    """Return a segment in detail."""
+    text = Text()
+    kind = visible_line(one.proposal.kind) if one.proposal is not None else _open(view, one)
+    text.append(f"{one.index}  {kind}  ", style="bold")
+    text.append(view.headline(one))
+    for name, value in _details(view, one):
+        text.append(f"\n   {name:<10} ", style="dim")
+        text.append(value.replace("\n", "\n" + " " * 14))
+    return text.append("\n")
+
+
+def _details(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
+    clock = view.told.clock
+    if one.id in clock.thought:
+        calls = f", {count(len(one.calls), 'model call')}" if one.calls else ""
+        yield "thought", seconds(clock.thought[one.id]) + calls
+    for refused in one.refused:
+        yield "refused", visible_line(f"{refused.kind}: {first_line(refused.reason)}")
+    if one.printed is not None:
+        kept, seen = one.printed.text.size_bytes, one.printed.seen_bytes
+        cut = f", of which {size(kept)} were kept" if kept < seen else ""
+        shown = f"\n{visible(view.blob(one.printed.text)).rstrip()}" if view.content else ""
+        yield "printed", f"{size(seen)}{cut}{shown}"
+    if one.proposal is not None:
+        yield from _proposed(view, one)
+    yield from _judged(view, one)
+    yield from _done(view, one)
+
+
+def _proposed(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
+    proposal = one.proposal
+    assert proposal is not None
+    payload = f"{size(proposal.payload.size_bytes)}, sha256 {proposal.payload.sha256}"
+    if view.content:
+        content = view.blob(proposal.payload)
+        payload += f"\n{visible(rendering(view.executors, proposal.kind, content))}"
+        yield "payload", payload
+        yield "rationale", visible(view.blob(proposal.rationale)) or "none"
+    else:
+        yield "payload", payload
+    for evidence in proposal.evidence:
+        shown = f"\n{visible(view.blob(evidence))}" if view.content else ""
+        yield "evidence", f"{visible_line(evidence.name)}, {size(evidence.size_bytes)}{shown}"
+    if proposal.changes:
+        changed = [f"{change.what} {visible_line(change.path)}" for change in proposal.changes]
+        most = len(changed) if view.content else 5
+        more = [f"and {len(changed) - most} more"] if len(changed) > most else []
+        yield "changed", "\n".join(changed[:most] + more)
+    held = view.told.clock.frozen.get(one.id)
+    yield (
+        "frozen",
+        f"in {seconds(proposal.freeze_seconds)}" + (f", for {seconds(held)}" if held else ""),
+    )
+
+
+def _judged(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
+    if one.drawn is not None:
+        drawn = "audited" if one.drawn.audited else "not audited"
+        yield "drawn", f"{drawn}: u={one.drawn.u:.4f}, p={one.drawn.probability:g}"
+    for vote in one.votes:
+        note = visible(vote.note if view.content else first_line(vote.note))
+        head = f"{visible_line(vote.auditor)}: {vote.score:.2f}, {vote.decision}"
+        yield "vote", f"{head} in {seconds(vote.seconds)}" + (f"\n{note}" if note else "")
+    if one.unmeasured is not None:
+        yield "unmeasured", visible_line(first_line(one.unmeasured.reason))
+    if one.scored is not None:
+        yield "score", f"{one.scored.score:.2f}, {one.scored.decision}"
+    if one.reward is not None:
+        reward = one.reward
+        yield "reward", f"{reward.value:.2f} = {reward.score:.2f} / {reward.probability:g}"
+    if one.decision is not None:
+        feedback = one.decision.feedback
+        told = f"\n{visible(feedback)}" if feedback and view.content else ""
+        yield "gate", f"{one.decision.verdict} by {visible_line(one.decision.by)}{told}"
+
+
+def _done(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
+    if one.unresolved is not None:
+        yield "unresolved", visible_line(first_line(one.unresolved.reason))
+    if one.completed is not None:
+        told = view.outcome(one)
+        if view.content:
+            shown = visible(json.dumps(told, indent=2, ensure_ascii=False)) if told else ""
+            yield "outcome", f"{one.completed.status}, {one.completed.how}\n{shown}".rstrip()
+        else:
+            yield "outcome", visible_line(outcome(one.completed.status, told))
+
+
+def as_dict(view: View, one: SegmentStory) -> dict[str, Any]:
+    """Return a segment as JSON has it; contents only where they are asked for."""
+    proposal, clock = one.proposal, view.told.clock
+    out: dict[str, Any] = {
+        "segment": one.id,
+        "index": one.index,
+        "boundary": one.boundary,
+        "think_seconds": clock.thought.get(one.id),
+        "frozen_seconds": clock.frozen.get(one.id),
+        "model_calls": len(one.calls),
+        "printed": _content(view, one.printed.text if one.printed else None),
+        "refused": [{"kind": each.kind, "reason": each.reason} for each in one.refused],
+        "proposal": None,
+        "draw": _dump(one.drawn, "u", "probability", "audited"),
+        "votes": [
+            _dump(vote, "auditor", "decision", "score", "note", "seen", "seconds")
+            for vote in one.votes
+        ],
+        "score": one.scored.score if one.scored is not None else None,
+        "unmeasured": one.unmeasured.reason if one.unmeasured is not None else None,
+        "reward": _dump(one.reward, "value", "score", "probability", "weight", "boundary", "seen"),
+        "gate": _dump(one.decision, "verdict", "by", "feedback"),
+        "outcome": None,
+    }
+    if proposal is not None:
+        out["proposal"] = {
+            "kind": proposal.kind,
+            "headline": view.headline(one),
+            "digest": proposal.digest,
+            "payload": _content(view, proposal.payload),
+            "rationale": _content(view, proposal.rationale),
+            "evidence": [{"name": e.name, **_content(view, e)} for e in proposal.evidence],
+            "changes": [change.model_dump() for change in proposal.changes],
+            "freeze_seconds": proposal.freeze_seconds,
+        }
+    if one.completed is not None:
+        out["outcome"] = {"status": one.completed.status, "how": one.completed.how}
+        if view.content:
+            out["outcome"]["content"] = view.outcome(one)
+    return out
+
+
+def _content(view: View, ref: BlobRef | None) -> Any:
+    """Return a blob's name, and its content where that is asked for: as text, or else as base64."""
+    if ref is None:
+        return None
+    named: dict[str, Any] = {"sha256": ref.sha256, "size_bytes": ref.size_bytes}
+    if view.content:
+        content = view.blob(ref)
+        try:
+            named["text"] = content.decode()
+        except UnicodeDecodeError:
+            named["base64"] = base64.b64encode(content).decode()
+    return named
+
+
+def _dump(event: Any, *fields: str) -> Any:
+    return None if event is None else event.model_dump(include=set(fields))
+
+
+def _audit(one: SegmentStory) -> str:
+    if one.drawn is None:
+        return ""
+    drawn = f"p={one.drawn.probability:g}"
+    if not one.drawn.audited:
+        return f"no, {drawn}" if one.drawn.probability else "never"
+    if one.unmeasured is not None:
+        return f"unmeasured, {drawn}"
+    if one.scored is None:
+        return f"waits, {drawn}"
+    return f"{one.scored.score:.2f}, {drawn}"
+
+
+def _open(view: View, one: SegmentStory) -> str:
+    """Return where a segment stands that is not over."""
+    if view.told.story.ended is not None and one.started_step is None:
+        return "the end" if one.proposal is None else "dropped"
+    if one.unresolved is not None:
+        return "unknown"
+    if one.started_step is not None:
+        return "under way"
+    return "thinking" if one.proposal is None else "judged" if one.decision else "frozen"

@@ -1,0 +1,54 @@
+"""`monastery verify`: what a run's record proves."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monastery.runtime.cli import output
+from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.display import visible_line
+from monastery.runtime.verify import verify as verify_run
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_WORDS = {True: "holds", False: "FAILS", None: "unknown"}
+
+
+@app.command(epilog="Example: monastery verify last --checkpoint /backup/checkpoints/RUN")
+def verify(
+    run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Checkpoints kept elsewhere. Default: those beside the database, which whoever "
+            "can edit the one can edit too.",
+            show_default=False,
+        ),
+    ] = None,
+    home: HomeOption = None,
+    json: output.JsonOption = False,
+) -> None:
+    """Check a run's journal: integrity, completeness, draws, boundaries, order.
+
+    Each verdict holds, fails, or is unknown for the reason given. Exit code 1 when any fails.
+    """
+    with open_store(home) as store:
+        row = find_run(store, run)
+        findings = verify_run(store, row.run, checkpoint)
+    if json:
+        told = [
+            {"name": one.name, "verdict": one.verdict, "reason": one.reason} for one in findings
+        ]
+        output.as_json({"run": row.run, "findings": told})
+    else:
+        output.line(f"run {row.run}")
+        output.table(
+            ("PROMISE", "VERDICT", "WHY"),
+            [
+                (one.name, _WORDS[one.verdict], visible_line(one.reason, max_columns=None))
+                for one in findings
+            ],
+        )
+    raise typer.Exit(1 if any(one.verdict is False for one in findings) else 0)
