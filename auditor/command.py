@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import trio
+
 from monastery.auditor.process import Program, started
 from monastery.auditor.requests import VoteLine, parse_line, serve
 from monastery.auditor.votes import VoteMessage

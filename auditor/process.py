@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import trio
+
 from monastery.runtime.errors import AuditFailed
 
 _KEEPER = Path(__file__).with_name("keeper.py")

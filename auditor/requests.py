@@ -4,10 +4,11 @@ import base64
 import math
 from typing import Annotated, Any
 
+from pydantic import AfterValidator, Field, ValidationError
+
 from monastery.auditor.votes import Base64, Strict, VoteMessage, fault, parse_json
 from monastery.runtime.errors import BadInput, BoxDied, LimitExceeded
 from monastery.runtime.ports import WORK, Cell
-from pydantic import AfterValidator, Field, ValidationError
 
 
 def _no_nul(value: str) -> str:

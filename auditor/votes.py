@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from monastery.runtime.errors import AuditFailed
-from monastery.runtime.records import Vote
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,6 +14,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from monastery.runtime.errors import AuditFailed
+from monastery.runtime.records import Vote
 
 
 def _bytes(value: object) -> bytes:

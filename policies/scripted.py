@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
 from monastery.runtime.errors import BadInput
 
 Response = Mapping[str, Any]

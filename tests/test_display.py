@@ -8,6 +8,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from monastery.runtime.display import restore, uninspectable, visible, visible_line
 
 HOSTILE = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from monastery.runtime.cases import make_case
 from monastery.runtime.errors import BadInput, BoxDied, EngineUnavailable
 from monastery.runtime.ports import WORK, Cell
@@ -20,7 +21,6 @@ from monastery.runtime.records import (
     SegmentId,
     Sha256,
 )
-
 from tests.auditor.programs import Programs
 
 

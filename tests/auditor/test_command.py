@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import trio
+
 from monastery.auditor.command import CommandAuditor
 from monastery.runtime.errors import AuditFailed
 from monastery.runtime.records import Case, Vote
-
 from tests.auditor.programs import VOTE_LINE, Programs
 
 

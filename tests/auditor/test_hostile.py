@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import trio
+
 from monastery.runtime.errors import AuditFailed
 from monastery.runtime.records import Case
-
 from tests.auditor.programs import Programs
 
 NONSENSE = {

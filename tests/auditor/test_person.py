@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+
 from monastery.auditor.person import PersonAuditor
 from monastery.runtime.canonical import canonical, sha256
 from monastery.runtime.cases import shown

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from monastery.auditor import program
 from monastery.auditor.command import CommandAuditor
 from monastery.runtime.errors import AuditFailed

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.errors import BadInput
 
