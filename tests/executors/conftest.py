@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from monastery.runtime.executors import KINDS, Context
 from monastery.runtime.ports import Executor
 from monastery.runtime.records import RunId, SegmentId, Step
-
 from tests.executors.world import Faults, Make, Repo, ScriptedDesk, Steps, new_repo
 
 

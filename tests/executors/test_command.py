@@ -12,10 +12,10 @@ import pytest
 import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from monastery.runtime.errors import BadPayload
 from monastery.runtime.executors.command import MARK
 from monastery.runtime.executors.redaction import redact
-
 from tests.executors.world import Faults, Make, Steps
 
 SHOW = [sys.executable, "-c", "import json,sys; json.dump(sys.argv[1:], sys.stdout)"]

@@ -13,10 +13,10 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from monastery.runtime.errors import BadPayload, MonasteryError
 from monastery.runtime.executors import file_delivery, paths
 from monastery.runtime.executors.file_delivery import Conflict, PartlyDelivered, deliver
-
 from tests.executors.world import Faults, Make, Steps
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import trio
-from monastery.runtime.errors import BadPayload
 
+from monastery.runtime.errors import BadPayload
 from tests.executors.world import Faults, Make, Repo, Steps
 
 LARGE = b"\0" + base64.b64encode(random.Random(7).randbytes(30_000))

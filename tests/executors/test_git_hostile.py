@@ -8,9 +8,9 @@ import pytest
 import trio
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+
 from monastery.runtime.errors import BadPayload
 from monastery.runtime.executors import git_binary, git_patch
-
 from tests.executors.world import Make, Repo, Steps
 
 PATCH = """\

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from monastery.runtime.errors import BadPayload, MonasteryError
 from monastery.runtime.executors import KINDS
 from monastery.runtime.project import StepSettings
 from monastery.runtime.records import Outcome
-
 from tests.executors.world import Make, Steps
 
 DOCS = Path(__file__).parents[2] / "docs" / "steps.md"

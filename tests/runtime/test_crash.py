@@ -5,12 +5,12 @@ from typing import Any
 
 import apsw
 import pytest
+
 from monastery.runtime.journal import Record
 from monastery.runtime.records import Outcome, Step
 from monastery.runtime.store import Store
 from monastery.runtime.story import tell
 from monastery.runtime.verify import verify
-
 from tests.runtime.world import Notebook, SetAuditor, Small, approve, notes
 
 pytestmark = pytest.mark.virtual

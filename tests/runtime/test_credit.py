@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from monastery.runtime.credit import export_lines
 from monastery.runtime.errors import AuditFailed
 from monastery.runtime.records import Outcome, Step
 from monastery.runtime.store import Store
-
 from tests.runtime.world import Notebook, SetAuditor, Small, approve
 
 pytestmark = pytest.mark.virtual

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import trio
+
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.errors import BadInput
 from monastery.runtime.journal import Journal, Record, open_writer
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import Answer, Item, ItemId, RunId
 from monastery.runtime.store import Store
-
 from tests.runtime.world import inline
 
 pytestmark = pytest.mark.virtual

@@ -5,6 +5,7 @@ import hmac
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from monastery.runtime.canonical import sha256
 from monastery.runtime.draw import commitment, draw, new_seed
 

@@ -1,6 +1,7 @@
 """The gate and the aggregation of votes."""
 
 import pytest
+
 from monastery.runtime.canonical import sha256
 from monastery.runtime.gate import aggregate, decide
 from monastery.runtime.records import Proposal, Scored, SegmentId, Unmeasured, Verdict, Vote

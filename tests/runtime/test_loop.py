@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import trio
+
 from monastery.runtime.errors import AuditFailed, BoxDied, MonasteryError
 from monastery.runtime.records import Answer, Case, ItemId, Outcome, Vote
 from monastery.runtime.runner import cause
 from monastery.runtime.store import Store
-
 from tests.runtime.world import Notebook, SetAuditor, Small, approve, expired, notes
 
 pytestmark = pytest.mark.virtual

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from monastery.runtime.errors import BadInput, NotOwner, StoreError
 from monastery.runtime.events import RunInterrupted
 from monastery.runtime.journal import Journal, Record, decode, open_writer

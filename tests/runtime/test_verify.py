@@ -8,12 +8,12 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
+
 from monastery.runtime.canonical import canonical
 from monastery.runtime.journal import entry_hash
 from monastery.runtime.records import RunId
 from monastery.runtime.store import GENESIS, Store
 from monastery.runtime.verify import verify
-
 from tests.runtime.world import SetAuditor, Small, approve, notes
 
 Bodies = list[dict[str, Any]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
 from monastery.runtime.errors import AuditExpired, AuditFailed, BadPayload, MonasteryError
 from monastery.runtime.journal import Record
 from monastery.runtime.owner import this_process

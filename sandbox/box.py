@@ -1,0 +1,289 @@
+"""Boxes that are hardened Docker containers without a network."""
+
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from monastery.runtime.errors import BoxDied, BoxError, ImageUnfit
+from monastery.runtime.ports import WORK, Box, Cell
+from monastery.runtime.records import BoxFacts, BoxLimits, BoxSpec, RunId
+from monastery.sandbox import cgroup, owner, reaper
+from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL, Engine
+from monastery.sandbox.freezer import EnginePause, Freezer, find_freezer
+from monastery.sandbox.guestbox import GuestBox
+from monastery.sandbox.hardening import ENVIRONMENT, RUN_FOLDER, container_config
+from monastery.sandbox.link import GuestLink, boot
+from monastery.sandbox.nursery import background
+from monastery.sandbox.stream import AttachedStream
+from monastery.sandbox.work import AGENT, ArchiveWork, LocalWork, Work
+
+log = structlog.get_logger()
+
+CLEANUP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A running container with a guest in it."""
+
+    container: str
+    pid: int
+    engine_runtime: str
+    link: GuestLink
+    freezer: Freezer
+    work: Work
+
+
+class DockerSandbox:
+    """Makes boxes on a Docker engine.
+
+    Args:
+        engine: By default the one that the environment names.
+        boot_seconds: How long a guest may take to say hello.
+        local: Whether files and freezers of an engine on this machine are used directly; the
+            other way is there for engines elsewhere, and for tests.
+    """
+
+    def __init__(
+        self, engine: Engine | None = None, *, boot_seconds: float = 20.0, local: bool = True
+    ) -> None:
+        self._engine = engine or Engine()
+        self._boot_seconds = boot_seconds
+        self._local = local
+
+    def open(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Box]:
+        """Open the run's box."""
+        return self._open(run, spec)
+
+    async def forget(self, run: RunId) -> None:
+        """Remove the volumes of a run, and what is left of its containers."""
+        await self._engine.connect()
+        await reaper.reap(self._engine, f"{RUN_LABEL}={run}")
+        for volume in await self._engine.volumes(f"{RUN_LABEL}={run}"):
+            await self._engine.remove_volume(volume["Name"])
+
+    async def reap(self) -> list[str]:
+        """Remove boxes whose runtime is dead, frozen ones too; return their ids."""
+        await self._engine.connect()
+        return await reaper.reap(self._engine, RUN_LABEL)
+
+    @asynccontextmanager
+    async def _open(self, run: RunId, spec: BoxSpec) -> AsyncIterator[Box]:
+        await self._engine.connect()
+        digest = await self._engine.image(spec.image)
+        spec = replace(spec, image=digest)
+        async with self._kept_volume(run) as (volume, ready):
+
+            async def prepare(work: Work) -> None:
+                if not ready.is_set():
+                    await work.fill(spec.files)
+
+            async with self._container(run, spec, volume, "box", prepare) as made:
+                facts = BoxFacts(
+                    box=made.container,
+                    image_digest=digest,
+                    freezer=made.freezer.name,
+                    engine_runtime=made.engine_runtime,
+                    work="kept" if ready.is_set() else "new",
+                )
+                await self._mark_ready(run, ready)
+                box = GuestBox(
+                    made.link,
+                    made.freezer,
+                    made.work,
+                    facts,
+                    run_folder=RUN_FOLDER,
+                    fork=partial(self._fork, run, spec, made.work),
+                    memory_kills=partial(cgroup.out_of_memory_kills, made.pid, made.container),
+                )
+                await box.changes()  # the beginning, from which later changes are told
+                async with background() as nursery:
+                    nursery.start_soon(box.watch_disk)
+                    log.info("box.opened", box=made.container, run=run, work=facts.work)
+                    yield box
+
+    @asynccontextmanager
+    async def _kept_volume(self, run: RunId) -> AsyncIterator[tuple[dict[str, Any], trio.Event]]:
+        """Find or make the run's volume; `ready` tells that it was once filled to the end.
+
+        That is known by a second, empty volume beside it: what an earlier runtime began to fill
+        and did not finish is no work folder, and starts anew.
+        """
+        name, ready = _volume(run, "work"), trio.Event()
+        found = await self._engine.volume(name)
+        if found is not None and await self._engine.volume(_volume(run, "ready")) is not None:
+            ready.set()
+        elif found is not None:
+            await self._engine.remove_volume(name)
+        if not ready.is_set():
+            found = await self._engine.create_volume(name, {RUN_LABEL: run})
+        assert found is not None
+        try:
+            yield found, ready
+        finally:
+            if not ready.is_set():
+                with trio.move_on_after(CLEANUP_SECONDS, shield=True):
+                    await self._engine.remove_volume(name)
+
+    async def _mark_ready(self, run: RunId, ready: trio.Event) -> None:
+        if not ready.is_set():
+            await self._engine.create_volume(_volume(run, "ready"), {RUN_LABEL: run})
+            ready.set()
+
+    @asynccontextmanager
+    async def _fork(self, run: RunId, spec: BoxSpec, source: Work) -> AsyncIterator[Cell]:
+        """Open a copy of a box: its files, none of its processes, nobody to ask."""
+        name = _volume(run, f"fork-{uuid.uuid4().hex[:12]}")
+        labels = {RUN_LABEL: run, OWNER_LABEL: owner.me(), PURPOSE_LABEL: "fork"}
+        volume = await self._engine.create_volume(name, labels)
+        try:
+
+            async def prepare(work: Work) -> None:
+                await work.copy_from(source)
+
+            async with self._container(run, spec, volume, "fork", prepare) as made:
+                yield made.link
+        finally:
+            with trio.move_on_after(CLEANUP_SECONDS, shield=True):
+                await self._engine.remove_volume(name)
+
+    @asynccontextmanager
+    async def _container(
+        self,
+        run: RunId,
+        spec: BoxSpec,
+        volume: dict[str, Any],
+        purpose: str,
+        prepare: Callable[[Work], Awaitable[None]],
+    ) -> AsyncIterator[_Running]:
+        """Make a container, prepare its files, start the guest, and remove it at the end."""
+        boots = boot(
+            spec.limits,
+            work=WORK,
+            run=RUN_FOLDER,
+            init=True,
+            calls=purpose == "box",
+            env=ENVIRONMENT,
+        )
+        config = container_config(
+            spec,
+            argv=boots.argv,
+            volume=volume["Name"],
+            labels={RUN_LABEL: run, OWNER_LABEL: owner.me(), PURPOSE_LABEL: purpose},
+            image_volumes=await self._engine.image_volumes(spec.image),
+        )
+        container = await self._engine.create(config)
+        freezer: Freezer | None = None
+        try:
+            work = self._work(volume, container, config, spec.limits)
+            await prepare(work)
+            stream = await self._engine.attach(container)
+            try:
+                async with background() as nursery:
+                    why_ended = partial(self._why_ended, container, stream)
+                    link = GuestLink(stream, spec.limits, why_ended=why_ended)
+                    await self._engine.start(container)
+                    await self._greet(link, nursery, boots.sent, spec, stream)
+                    pid, runtime = await self._process(container)
+                    freezer = self._freezer(pid, container)
+                    yield _Running(container, pid, runtime, link, freezer, work)
+            finally:
+                await stream.aclose()
+        finally:
+            with trio.CancelScope(shield=True) as scope:
+                scope.deadline = trio.current_time() + CLEANUP_SECONDS
+                try:
+                    if freezer is not None:
+                        await freezer.end()
+                finally:
+                    await self._engine.remove(container)
+            if scope.cancelled_caught:
+                log.error("box.removal_expired", box=container, limit_seconds=CLEANUP_SECONDS)
+
+    async def _greet(
+        self,
+        link: GuestLink,
+        nursery: trio.Nursery,
+        sent: bytes,
+        spec: BoxSpec,
+        stream: AttachedStream,
+    ) -> None:
+        """Boot the guest.
+
+        Raises:
+            ImageUnfit: It does not come up in this image.
+        """
+        try:
+            await link.start(nursery, sent, limit_seconds=self._boot_seconds)
+        except BoxDied as exc:
+            words = stream.last_words()
+            raise ImageUnfit(
+                f"no guest comes up in the image {spec.image[:19]!r}: {words or exc}; a box image"
+                " needs python3 3.8 or later with its standard library"
+            ) from exc
+
+    async def _process(self, container: str) -> tuple[int, str]:
+        """Return the number of a container's first process, and the runtime it runs under."""
+        found = await self._engine.inspect(container)
+        if found is None:
+            raise BoxDied("the container was removed while it started")
+        return int(found["State"]["Pid"]), found["HostConfig"].get("Runtime") or "default"
+
+    def _freezer(self, pid: int, container: str) -> Freezer:
+        """Return the fastest freezer that there is for it."""
+        freezer = find_freezer(pid, container) if self._local else None
+        return freezer or EnginePause(
+            partial(self._engine.pause, container),
+            partial(self._engine.unpause, container),
+            partial(self._engine.is_paused, container),
+        )
+
+    def _work(
+        self, volume: dict[str, Any], container: str, config: dict[str, Any], limits: BoxLimits
+    ) -> Work:
+        """Return the work folder: directly where the volume is a folder that we may write."""
+        folder = Path(volume["Mountpoint"])
+        if self._local and volume.get("Driver") == "local" and _is_ours(folder):
+            return LocalWork(folder, owner=AGENT, limit_bytes=limits.disk_bytes)
+        return ArchiveWork(self._engine, container, config, limit_bytes=limits.disk_bytes)
+
+    async def _why_ended(self, container: str, stream: AttachedStream) -> BoxError:
+        """Say what became of a box whose stream ended."""
+        with trio.move_on_after(5.0):
+            await self._engine.wait(container)
+        found = await self._engine.inspect(container)
+        if found is None:
+            return BoxDied("the container was removed from outside")
+        state, words = found["State"], stream.last_words()
+        if state["Running"]:
+            return BoxDied("the connection to the box broke off")
+        if state.get("OOMKilled") and state["ExitCode"] == 137:
+            return BoxDied("the box ran out of memory", out_of_memory=True)
+        text = f"the guest ended with exit code {state['ExitCode']}"
+        return BoxDied(f"{text}: {words}" if words else text)
+
+
+def _volume(run: RunId, what: str) -> str:
+    """Name a run's volume; the engine allows few characters in names."""
+    return f"monastery-{re.sub('[^a-zA-Z0-9_.-]', '_', run)}-{what}"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether this is a folder here, and we may give files in it to the agent's user.
+
+    A volume of an engine elsewhere has a path that does not exist here; one of an engine that maps
+    users (rootless, userns-remap) belongs to a user that is neither root nor the agent.
+    """
+    try:
+        return os.geteuid() == 0 and folder.stat().st_uid in (0, AGENT[0])
+    except OSError:
+        return False

@@ -1,0 +1,333 @@
+"""The Docker engine: containers, volumes and archives, through its SDK in threads.
+
+The SDK's calls cannot be cancelled. What creates is awaited to its end, so that its caller can undo
+it; what only reads may be abandoned. Every error of the SDK is translated here, and nowhere else.
+"""
+
+import contextlib
+import ssl
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import docker.tls
+import docker.utils
+import requests
+import trio
+
+from monastery.runtime.errors import EngineUnavailable, ImageUnfit
+from monastery.sandbox.freezer import EnginePause
+from monastery.sandbox.stream import Address, AttachedStream, attach, connect
+
+T = TypeVar("T")
+
+RUN_LABEL = "monastery.run"
+OWNER_LABEL = "monastery.runtime"
+PURPOSE_LABEL = "monastery.purpose"
+
+_MEND = "start it, or say with DOCKER_HOST where it is; `monastery doctor` tells more"
+
+
+class Engine:
+    """One engine, by default the one that the environment names, as for the docker command.
+
+    Args:
+        limit_seconds: How long one call may take.
+    """
+
+    def __init__(self, *, limit_seconds: float = 30.0) -> None:
+        self._limit_seconds = limit_seconds
+        self._api: Any = None
+        self._address = Address(None)
+        self._connecting = trio.Lock()
+
+    async def connect(self) -> None:
+        """Find the engine and see that it answers.
+
+        Raises:
+            EngineUnavailable: It does not.
+        """
+        async with self._connecting:
+            if self._api is None:
+                settings = docker.utils.kwargs_from_env()
+                url = docker.utils.parse_host(
+                    settings.get("base_url") or "unix:///var/run/docker.sock",
+                    tls="tls" in settings,
+                )
+                self._address = _address(url, settings.get("tls"))
+                await self._knock()
+                self._api = await self._call(
+                    partial(
+                        docker.APIClient,
+                        base_url=url,
+                        tls=settings.get("tls", False),
+                        version="auto",
+                        timeout=self._limit_seconds,
+                    ),
+                    creates=False,
+                )
+
+    async def _knock(self) -> None:
+        """See that somebody listens; the SDK would leak a socket to find out."""
+        with trio.move_on_after(self._limit_seconds) as scope:
+            try:
+                stream = await connect(self._address)
+            except OSError as exc:
+                raise EngineUnavailable(f"no Docker engine answers ({exc}); {_MEND}") from exc
+            await trio.aclose_forcefully(stream)
+        if scope.cancelled_caught:
+            raise EngineUnavailable(f"no Docker engine answers; {_MEND}")
+
+    # Images.
+
+    async def image(self, name: str) -> str:
+        """Return an image's digest.
+
+        Raises:
+            ImageUnfit: There is no such image.
+        """
+        try:
+            found = await self._call(partial(self._api.inspect_image, name), creates=False)
+        except _Missing as exc:
+            raise ImageUnfit(
+                f"the engine has no image {name!r}; build it with `make image`, or name another"
+                " in the project's `box.image`"
+            ) from exc
+        return str(found["Id"])
+
+    async def image_volumes(self, digest: str) -> list[str]:
+        """Return the folders for which an image asks volumes."""
+        found = await self._call(partial(self._api.inspect_image, digest), creates=False)
+        return list((found.get("Config") or {}).get("Volumes") or {})
+
+    # Volumes.
+
+    async def volume(self, name: str) -> dict[str, Any] | None:
+        """Return what the engine knows of a volume, None when there is none."""
+        try:
+            found: dict[str, Any] = await self._call(
+                partial(self._api.inspect_volume, name), creates=False
+            )
+        except _Missing:
+            return None
+        return found
+
+    async def create_volume(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
+        """Make a volume."""
+        made: dict[str, Any] = await self._call(
+            partial(self._api.create_volume, name, labels=labels)
+        )
+        return made
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone is no error."""
+        await self._until_gone(partial(self._api.remove_volume, name, force=True))
+
+    async def volumes(self, label: str) -> list[dict[str, Any]]:
+        """Return the volumes with this label, or this label=value."""
+        found = await self._call(
+            partial(self._api.volumes, filters={"label": label}), creates=False
+        )
+        return list(found["Volumes"] or [])
+
+    # Containers.
+
+    async def create(self, config: dict[str, Any]) -> str:
+        """Make a container, not started; return its id.
+
+        Raises:
+            ImageUnfit: The image is gone.
+        """
+        try:
+            made = await self._call(partial(self._api.create_container_from_config, config))
+        except _Missing as exc:
+            raise ImageUnfit(f"the image {config['Image']!r} is gone: {exc}") from exc
+        return str(made["Id"])
+
+    async def start(self, container: str) -> None:
+        """Start a container.
+
+        Raises:
+            ImageUnfit: The program that it is to run is not in the image.
+        """
+        try:
+            await self._call(partial(self._api.start, container))
+        except (_Missing, EngineUnavailable) as exc:
+            if "executable file not found" in str(exc) or "no such file" in str(exc):
+                raise ImageUnfit(
+                    "the box image has no python3 on its PATH; a box image needs python3 3.8 or"
+                    " later and nothing else"
+                ) from exc
+            raise
+
+    async def inspect(self, container: str) -> dict[str, Any] | None:
+        """Return what the engine knows of a container, None when there is none."""
+        try:
+            found: dict[str, Any] = await self._call(
+                partial(self._api.inspect_container, container), creates=False
+            )
+        except _Missing:
+            return None
+        return found
+
+    async def containers(self, label: str) -> list[dict[str, Any]]:
+        """Return the containers with this label, or this label=value, running or not."""
+        found = await self._call(
+            partial(self._api.containers, all=True, filters={"label": label}), creates=False
+        )
+        return list(found)
+
+    async def remove(self, container: str) -> None:
+        """Kill and remove a container; one that is gone or on its way out is no error."""
+        ask = partial(self._api.remove_container, container, force=True, v=True)
+        await self._until_gone(ask)
+
+    async def _until_gone(self, ask: Callable[[], None]) -> None:
+        """Remove something, again when the engine is still busy with it.
+
+        Raises:
+            EngineUnavailable: It is busy for too long.
+        """
+        started = trio.current_time()
+        while True:
+            try:
+                await self._call(ask)
+            except _Missing:
+                return
+            except _Conflict:
+                if trio.current_time() > started + self._limit_seconds:
+                    raise
+                await trio.sleep(0.01)
+            else:
+                return
+
+    async def wait(self, container: str) -> None:
+        """Wait until a container has ended."""
+        with contextlib.suppress(_Missing):
+            await self._call(partial(self._api.wait, container), creates=False)
+
+    async def attach(self, container: str) -> AttachedStream:
+        """Attach to a container's stdio.
+
+        Raises:
+            EngineUnavailable: The engine does not answer, or does not attach.
+        """
+        with trio.move_on_after(self._limit_seconds):
+            return await attach(self._address, container)
+        raise EngineUnavailable(
+            f"the Docker engine does not attach within {self._limit_seconds} s; {_MEND}"
+        )
+
+    async def is_paused(self, container: str) -> bool:
+        """Whether the engine says that it is paused."""
+        found = await self.inspect(container)
+        return found is not None and bool(found["State"]["Paused"])
+
+    async def pause(self, container: str) -> None:
+        """Pause a container.
+
+        Raises:
+            EnginePause.Refused: The engine said no, this time.
+        """
+        await self._pausing(self._api.pause, container)
+
+    async def unpause(self, container: str) -> None:
+        """Unpause a container.
+
+        Raises:
+            EnginePause.Refused: The engine said no, this time.
+        """
+        await self._pausing(self._api.unpause, container)
+
+    async def _pausing(self, ask: Callable[[str], None], container: str) -> None:
+        try:
+            await self._call(partial(ask, container))
+        except (_Missing, _Conflict, EngineUnavailable) as exc:
+            raise EnginePause.Refused(str(exc)) from exc
+
+    # Archives.
+
+    async def put_archive(self, container: str, path: str, data: Iterable[bytes]) -> None:
+        """Unpack a tar archive in a folder of a container."""
+        await self._call(partial(self._api.put_archive, container, path, data))
+
+    async def get_archive(
+        self, container: str, path: str, take: Callable[[Iterator[bytes]], T]
+    ) -> T | None:
+        """Read a path of a container as a tar archive; None when there is no such path.
+
+        Args:
+            take: Reads the archive's pieces, in a thread; it may stop before their end.
+        """
+
+        def fetch() -> T:
+            pieces, _ = self._api.get_archive(container, path)
+            try:
+                return take(pieces)
+            finally:
+                pieces.close()
+
+        try:
+            return await self._call(fetch, creates=False)
+        except _Missing:
+            return None
+
+    # Machinery.
+
+    async def _call(self, ask: Callable[[], T], *, creates: bool = True) -> T:
+        """Call the SDK in a thread and translate what breaks.
+
+        Raises:
+            EngineUnavailable: The engine does not answer, or cannot do it.
+        """
+        try:
+            return await trio.to_thread.run_sync(ask, abandon_on_cancel=not creates)
+        except docker.errors.NotFound as exc:
+            raise _Missing(str(exc.explanation)) from exc
+        except docker.errors.APIError as exc:
+            if exc.status_code == 409:
+                raise _Conflict(f"the Docker engine says: {exc.explanation}") from exc
+            raise EngineUnavailable(f"the Docker engine says: {exc.explanation}") from exc
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as exc:
+            raise EngineUnavailable(f"no Docker engine answers ({_short(exc)}); {_MEND}") from exc
+
+
+class _Missing(Exception):
+    """The engine has no such thing."""
+
+
+class _Conflict(EngineUnavailable):
+    """The engine is doing something else with it."""
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).replace("\n", " ")
+    return text if len(text) < 200 else text[:200] + "…"
+
+
+def _address(url: str, tls: docker.tls.TLSConfig | None) -> Address:
+    """Return where to attach to; what is neither a socket nor TCP cannot carry a box.
+
+    Raises:
+        EngineUnavailable: It is of another kind.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme in ("unix", "http+unix"):
+        return Address(parts.path or parts.netloc)
+    if parts.scheme in ("tcp", "http", "https") and parts.hostname:
+        context = None
+        if tls is not None:
+            context = ssl.create_default_context(cafile=tls.ca_cert or None)
+            if not tls.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if tls.cert:
+                context.load_cert_chain(*tls.cert)
+        return Address(None, parts.hostname, parts.port or 2375, context)
+    raise EngineUnavailable(
+        f"DOCKER_HOST={url!r} is neither unix:// nor tcp://; forward the engine's socket and name"
+        " that, e.g. with `ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`"
+    )

@@ -1,0 +1,776 @@
+"""The guest: the first process in the box, which speaks to the runtime over its stdin and stdout.
+
+One file of the standard library (Python 3.8 or later), sent into the box through its stdin:
+nothing needs to be in the image but python3, and nothing of ours lies where the agent could
+replace it. Everything here runs with the agent's own rights, so nothing here is a secret; what
+the guest protects is its own two descriptors and the truth of what it reports.
+
+A line is one JSON object. Those to the runtime hold numbers and base64 only and are written in
+exactly one way (see `wire`); those from the runtime are trusted. One thread, one selector: the
+guest never blocks but in the selector, and stops reading from the agent while its queue is full.
+"""
+
+# pathlib would make every box open later by the time of its import:
+# ruff: noqa: PTH101, PTH103, PTH113, PTH118, PTH123, PTH208
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import ctypes
+import errno
+import functools
+import json
+import os
+import selectors
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+CHUNK_BYTES = 1 << 18
+QUEUE_BYTES = 1 << 20
+HEAD_BYTES = 1 << 18
+KILL_SECONDS = 5.0
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
+SOCKETS = 64
+
+
+def main(sent: dict[str, Any]) -> None:
+    """Serve the runtime until it hangs up.
+
+    Args:
+        sent: `config` (see `Guest`), and the texts of the command and the module for the agent.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Without this any process of the same user opens /proc/1/fd/1 and forges our lines.
+    if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    guest = Guest(sent["config"])
+    guest.furnish(sent["propose"], sent["module"])
+    guest.serve()
+
+
+class Job:
+    """One command, or the agent's program."""
+
+    def __init__(self, number: int, limit_bytes: int, deadline: float | None) -> None:
+        self.number = number  # 0 is the agent
+        self.limit_bytes = limit_bytes
+        self.deadline = deadline
+        self.timed_out = False
+        self.pid = 0
+        self.pipes: dict[int, int] = {}  # our end: the command's descriptor
+        self.seen = {1: 0, 2: 0}
+
+
+class Upload:
+    """A file on its way into the box."""
+
+    def __init__(self, folder: int, name: str, path: str, mode: int, temporary: str) -> None:
+        self.folder, self.name, self.path, self.mode = folder, name, path, mode
+        self.temporary = temporary
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            self.fd = os.open(temporary, flags, 0o600, dir_fd=folder)
+        except BaseException:
+            os.close(folder)
+            raise
+
+    def put_in_place(self) -> None:
+        """Let it appear under its name."""
+        os.fchmod(self.fd, self.mode)
+        os.rename(self.temporary, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+
+    def close(self) -> None:
+        """Let go of it; what was not put in place is gone."""
+        os.close(self.fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.temporary, dir_fd=self.folder)
+        os.close(self.folder)
+
+
+class Asker:
+    """A process of the box which has a proposal or a model call to make."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.inbox = b""
+        self.call = 0
+        self.left_bytes = 0
+        self.reply = b""
+
+
+class Guest:
+    """The selector loop, and one method for each thing that the runtime can ask.
+
+    Args:
+        config: `work` and `run`, the work folder and our own; `init`, whether this is process 1;
+            `calls`, whether there may be proposals and model calls, and how many may be open;
+            `payload_bytes` and `model_bytes`, their bounds; `env`, the commands' environment.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.work: str = config["work"]
+        self.run: str = config["run"]
+        self.init: bool = config["init"]
+        self.config = config
+        self.selector = selectors.DefaultSelector()
+        self.inbox = bytearray()
+        self.queue = bytearray()
+        self.writing = False
+        self.held: dict[int, Callable[[int], None]] | None = None
+        self.sources: dict[int, Callable[[int], None]] = {}
+        self.leaders: dict[int, Job] = {}
+        self.ended: list[tuple[Job, int]] = []
+        self.stdins: dict[int, int] = {}
+        self.uploads: dict[int, Upload] = {}
+        self.reading: list[tuple[int, int, int]] = []
+        self.calls: dict[int, Asker | None] = {}
+        self.last_call = 0
+        self.askers: set[Asker] = set()
+        self.proposal = 0
+        self.agent: Job | None = None
+
+    # The loop.
+
+    def furnish(self, propose: str, module: str) -> None:
+        """Lay out our folder: the command, the module, and the socket that they use."""
+        for folder in (self.run, self.run + "/bin", self.run + "/lib"):
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+        command = self.run + "/bin/propose"
+        with open(command, "w") as file:
+            file.write("#!" + sys.executable + " -IS\n" + propose)
+        os.chmod(command, 0o755)  # noqa: S103 - it is there to be run
+        with open(self.run + "/lib/monastery_box.py", "w") as file:
+            file.write(module)
+        self.door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.door.bind(self.run + "/agent.sock")
+        self.door.listen(SOCKETS)
+        self.door.setblocking(False)
+
+    def serve(self) -> None:
+        """Answer the runtime until it hangs up."""
+        woken, waker = os.pipe()
+        for end in (0, 1, woken, waker):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+        def child_changed(mask: int) -> None:
+            os.read(woken, 4096)
+            self.reap()
+
+        self.selector.register(0, selectors.EVENT_READ, self.hear)
+        self.selector.register(woken, selectors.EVENT_READ, child_changed)
+        self.source(self.door.fileno(), self.open_door)
+        self.say(b'{"op":"hello","python":"%d.%d"}\n' % sys.version_info[:2])
+        while True:
+            self.flush()
+            events = self.selector.select(self.patience())
+            for key, mask in events:
+                if self.selector.get_map().get(key.fd) is key:
+                    key.data(mask)
+            self.expire()
+            while self.ended:
+                self.finish(*self.ended.pop(0))
+            if self.reading and self.held is None:
+                self.read_on()
+
+    def patience(self) -> float | None:
+        """Return how long the selector may wait [seconds]."""
+        if self.reading and self.held is None:
+            return 0.0
+        deadlines = [job.deadline for job in self.leaders.values() if job.deadline is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def say(self, line: bytes) -> None:
+        """Queue a line for the runtime."""
+        self.queue += line
+
+    def flush(self) -> None:
+        """Write what the pipe takes; hold all sources back while much is left."""
+        try:
+            while self.queue:
+                del self.queue[: os.write(1, memoryview(self.queue)[:CHUNK_BYTES].tobytes())]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self.leave()
+        if bool(self.queue) != self.writing:
+            self.writing = bool(self.queue)
+            if self.writing:
+                self.selector.register(1, selectors.EVENT_WRITE, lambda mask: None)
+            else:
+                self.selector.unregister(1)
+        if self.held is None and len(self.queue) > QUEUE_BYTES:
+            self.held = dict(self.sources)
+            for fd in self.held:
+                self.selector.unregister(fd)
+        elif self.held is not None and len(self.queue) < QUEUE_BYTES // 2:
+            held, self.held = self.held, None
+            for fd, callback in held.items():
+                self.selector.register(fd, selectors.EVENT_READ, callback)
+
+    def source(self, fd: int, callback: Callable[[int], None]) -> None:
+        """Read from a descriptor that can make us say much."""
+        self.sources[fd] = callback
+        if self.held is None:
+            self.selector.register(fd, selectors.EVENT_READ, callback)
+        else:
+            self.held[fd] = callback
+
+    def forget(self, fd: int) -> None:
+        """Read from it no more."""
+        if self.sources.pop(fd, None) is not None:
+            if self.held is None:
+                self.selector.unregister(fd)
+            else:
+                self.held.pop(fd, None)
+
+    def hear(self, mask: int) -> None:
+        """Take what the runtime says; when it hangs up, end everything."""
+        data = os.read(0, 1 << 20)
+        if not data:
+            self.leave()
+        self.inbox += data
+        if b"\n" in data:
+            lines = bytes(self.inbox).split(b"\n")
+            self.inbox = bytearray(lines.pop())
+            for line in lines:
+                message = json.loads(line)
+                getattr(self, "do_" + message.pop("op"))(**message)
+
+    def leave(self) -> None:
+        """End with everything that runs here; a box whose runtime is gone must not think."""
+        if not self.init:  # the kernel does it when process 1 ends
+            self.leaders.clear()
+            self.sweep()
+        os._exit(0)
+
+    # Commands and the agent's program.
+
+    def do_run(
+        self,
+        job: int,
+        argv: list[str],
+        cwd: str,
+        env: dict[str, str],
+        seconds: float,
+        limit_bytes: int,
+    ) -> None:
+        """Start a command; its stdin was uploaded before under the same number, or is empty."""
+        stdin = self.stdins.pop(job, -1)
+        if stdin >= 0:
+            os.lseek(stdin, 0, os.SEEK_SET)
+        made = Job(job, limit_bytes, time.monotonic() + seconds)
+        try:
+            self.start(made, argv, cwd, env, stdin)
+        except (OSError, ValueError) as error:
+            self.refuse(job, f"cannot run {argv[0]!r} in {cwd}: {explain(error)}")
+        finally:
+            if stdin >= 0:
+                os.close(stdin)
+
+    def do_agent(self, job: int, argv: list[str], env: dict[str, str]) -> None:
+        """Start the agent's program; both its outputs are the transcript."""
+        made = Job(0, 0, None)
+        try:
+            self.start(made, argv, self.work, env, -1)
+        except (OSError, ValueError) as error:
+            self.refuse(job, f"cannot start the agent {argv[0]!r}: {explain(error)}")
+        else:
+            self.agent = made
+            self.done(job)
+
+    def do_kill(self, job: int) -> None:
+        """End what nobody waits for any more."""
+        for pid, made in self.leaders.items():
+            if made.number == job:
+                os.kill(pid, signal.SIGKILL)
+        for entry in [entry for entry in self.reading if entry[0] == job]:
+            self.reading.remove(entry)
+            os.close(entry[1])
+        if job in self.uploads:
+            self.uploads.pop(job).close()
+        if job in self.stdins:
+            os.close(self.stdins.pop(job))
+
+    def start(self, job: Job, argv: list[str], cwd: str, env: dict[str, str], stdin: int) -> None:
+        """Spawn a job's first process, in its own session."""
+        whole = dict(self.config["env"], **env)
+        whole["MONASTERY_JOB"] = f"{os.getpid()}.{job.number}"
+        program = find_program(argv[0], whole.get("PATH", ""))
+        null = os.open("/dev/null", os.O_RDONLY) if stdin < 0 else stdin
+        ends = [os.pipe()]
+        if job.number:
+            ends.append(os.pipe())
+        targets = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, ends[0][1], 1)]
+        targets.append((os.POSIX_SPAWN_DUP2, ends[-1][1], 2))
+        reset = set(range(1, signal.NSIG)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
+        try:
+            os.chdir(self.mapped(cwd))
+            job.pid = os.posix_spawn(
+                program, argv, whole, file_actions=targets, setsid=True, setsigdef=reset
+            )
+        except BaseException:
+            for read_end, _ in ends:
+                os.close(read_end)
+            raise
+        finally:
+            os.chdir("/")
+            for _, write_end in ends:
+                os.close(write_end)
+            if stdin < 0:
+                os.close(null)
+        try:  # When memory runs out the kernel should take a command and not the guest.
+            with open(f"/proc/{job.pid}/oom_score_adj", "w") as file:
+                file.write("1000")
+        except OSError:
+            pass
+        self.leaders[job.pid] = job
+        for index, (read_end, _) in enumerate(ends):
+            os.set_blocking(read_end, False)
+            job.pipes[read_end] = index + 1
+            self.source(read_end, functools.partial(self.drain, job, read_end, 1))
+
+    def drain(self, job: Job, end: int, reads: int, mask: int = 0) -> None:
+        """Pass on what a job wrote, at most so many reads of it."""
+        for _ in range(reads):
+            try:
+                data = os.read(end, 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                self.forget(end)
+                del job.pipes[end]
+                os.close(end)
+                return
+            if job.number == 0:
+                self.say(b'{"op":"print","data":"%s"}\n' % base64(data))
+                continue
+            fd = job.pipes[end]
+            keep = data[: max(0, job.limit_bytes - job.seen[fd])]
+            job.seen[fd] += len(data)
+            if keep:
+                line = b'{"op":"data","job":%d,"fd":%d,"data":"%s"}\n'
+                self.say(line % (job.number, fd, base64(keep)))
+
+    def expire(self) -> None:
+        """End the commands whose time is over."""
+        now = time.monotonic()
+        for pid, job in self.leaders.items():
+            if job.deadline is not None and job.deadline <= now:
+                job.timed_out, job.deadline = True, None
+                os.kill(pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Collect every child that ended; orphans of the box are our children too."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            job = self.leaders.pop(pid, None)
+            if job is not None:
+                signalled = os.WIFSIGNALED(status)
+                code = -os.WTERMSIG(status) if signalled else os.WEXITSTATUS(status)
+                self.ended.append((job, code))
+
+    def finish(self, job: Job, code: int) -> None:
+        """End what a job left behind, then tell how it ended."""
+        self.sweep()
+        for end in list(job.pipes):
+            self.drain(job, end, 64)
+            if end in job.pipes:
+                self.forget(end)
+                os.close(end)
+        if job.number == 0:
+            self.agent = None
+            self.say(b'{"op":"exited","code":%d}\n' % code)
+            return
+        said = b"null" if job.timed_out else b"%d" % code
+        line = b'{"op":"ended","job":%d,"code":%s,"out":%d,"err":%d}\n'
+        self.say(line % (job.number, said, job.seen[1], job.seen[2]))
+
+    def sweep(self) -> None:
+        """Kill every process that belongs to no living job, until none is left.
+
+        Orphans become our children, so what a dead job left hangs below a child of ours that is
+        no leader. A living job's orphans (a server that the agent put in the background) are
+        known by the mark in their environment; who takes it off is swept away with the others.
+        """
+        deadline = time.monotonic() + KILL_SECONDS
+        stopped: set[int] = set()
+        while True:
+            self.reap()
+            strays = self.strays()
+            if not strays:
+                return
+            if time.monotonic() > deadline:
+                sys.exit(f"processes {sorted(strays)[:9]!r} cannot be killed")
+            if self.init and not self.leaders:
+                os.kill(-1, signal.SIGKILL)  # at once, so no fork loop runs away from it
+            elif strays <= stopped:
+                for pid in strays:
+                    send(pid, signal.SIGKILL)
+                stopped.clear()
+            else:  # The stopped ones keep their places in the box's process limit.
+                for pid in strays - stopped:
+                    send(pid, signal.SIGSTOP)
+                stopped |= strays
+                continue
+            time.sleep(0.0002)
+
+    def strays(self) -> set[int]:
+        """Return the processes that belong to no living job."""
+        roots = [pid for pid in children_of(os.getpid()) if pid not in self.leaders]
+        marks = {b"MONASTERY_JOB=%d.%d" % (os.getpid(), j.number) for j in self.leaders.values()}
+        roots = [pid for pid in roots if not marks & environment_of(pid)]
+        if not roots:
+            return set()
+        below: dict[int, list[int]] = {}
+        for pid, parent in parents().items():
+            below.setdefault(parent, []).append(pid)
+        found: set[int] = set()
+        while roots:
+            pid = roots.pop()
+            found.add(pid)
+            roots += below.get(pid, [])
+        return found
+
+    # Files.
+
+    def do_ping(self, job: int) -> None:
+        """Answer, to show that we are there."""
+        self.done(job)
+
+    def do_read(self, job: int, path: str, limit_bytes: int) -> None:
+        """Send a regular file."""
+        try:
+            folder, name = self.walk(path, make=False)
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+                fd = os.open(name, flags, dir_fd=folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            self.refuse(job, f"cannot read {path!r} in the box: {explain(error)}")
+            return
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            self.refuse(job, f"cannot read {path!r} in the box: not a regular file")
+        elif status.st_size > limit_bytes:
+            os.close(fd)
+            size = status.st_size
+            self.refuse(job, f"{path!r} in the box has {size} bytes, more than {limit_bytes}")
+        else:
+            self.reading.append((job, fd, limit_bytes))
+
+    def read_on(self) -> None:
+        """Send the next chunk of the file whose turn it is."""
+        job, fd, left_bytes = self.reading.pop(0)
+        try:
+            data = os.read(fd, min(CHUNK_BYTES, left_bytes + 1))
+        except OSError as error:
+            os.close(fd)
+            self.refuse(job, f"cannot read on: {error.strerror}")
+            return
+        if len(data) > left_bytes:
+            os.close(fd)
+            self.refuse(job, "the file grew past the limit while it was read")
+        elif data:
+            self.say(b'{"op":"data","job":%d,"fd":0,"data":"%s"}\n' % (job, base64(data)))
+            self.reading.append((job, fd, left_bytes - len(data)))
+        else:
+            os.close(fd)
+            self.done(job)
+
+    def do_stdin(self, job: int, data: str) -> None:
+        """Keep a part of the stdin of a command that is yet to come."""
+        if job not in self.stdins:
+            self.stdins[job] = os.memfd_create("stdin")
+        write_all(self.stdins[job], binascii.a2b_base64(data))
+
+    def do_write(self, job: int, path: str, mode: int) -> None:
+        """Begin to write a file, beside its place: it appears there when it is whole."""
+        try:
+            folder, name = self.walk(path, make=True)
+            self.uploads[job] = Upload(folder, name, path, mode, f".monastery-{job}")
+        except OSError as error:
+            self.refuse(job, f"cannot write {path!r} in the box: {explain(error)}")
+
+    def do_chunk(self, job: int, data: str, last: bool) -> None:
+        """Write the next part of a file."""
+        upload = self.uploads.get(job)
+        if upload is None:
+            return  # refused already
+        try:
+            write_all(upload.fd, binascii.a2b_base64(data))
+            if last:
+                upload.put_in_place()
+        except OSError as error:
+            self.refuse(job, f"cannot write {upload.path!r} in the box: {explain(error)}")
+            last = True
+        else:
+            if last:
+                self.done(job)
+        if last:
+            self.uploads.pop(job).close()
+
+    def mapped(self, path: str) -> str:
+        """Return where a path lies: relative ones and /work in the work folder."""
+        whole = os.path.join("/work", path)
+        return self.work + whole[5:] if whole == "/work" or whole.startswith("/work/") else whole
+
+    def walk(self, path: str, *, make: bool) -> tuple[int, str]:
+        """Open the folder that a path leads to, following no symbolic link on the way."""
+        whole = self.mapped(path)
+        start = self.work if whole.startswith(self.work + "/") else "/"
+        names = [name for name in whole[len(start) :].split("/") if name not in ("", ".")]
+        if not names or ".." in names:
+            raise OSError(errno.EINVAL, "not a plain path to a file")
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        folder = os.open(start, os.O_RDONLY | os.O_DIRECTORY)
+        for name in names[:-1]:
+            try:
+                try:
+                    below = os.open(name, flags, dir_fd=folder)
+                except FileNotFoundError:
+                    if not make:
+                        raise
+                    os.mkdir(name, 0o755, dir_fd=folder)
+                    below = os.open(name, flags, dir_fd=folder)
+            finally:
+                os.close(folder)
+            folder = below
+        return folder, names[-1]
+
+    def done(self, job: int) -> None:
+        """Say that it is done."""
+        self.say(b'{"op":"done","job":%d}\n' % job)
+
+    def refuse(self, job: int, why: str) -> None:
+        """Say in one line why not."""
+        text = base64(why.encode("utf-8", "backslashreplace"))
+        self.say(b'{"op":"refused","job":%d,"why":"%s"}\n' % (job, text))
+
+    # Proposals and model calls.
+
+    def open_door(self, mask: int) -> None:
+        """Let a process in which has something to ask."""
+        try:
+            sock, _ = self.door.accept()
+        except OSError:
+            return
+        if len(self.askers) >= SOCKETS:
+            sock.close()
+            return
+        sock.setblocking(False)
+        asker = Asker(sock)
+        self.askers.add(asker)
+        self.source(sock.fileno(), lambda mask: self.listen(asker))
+
+    def listen(self, asker: Asker) -> None:
+        """Take what an asker sends: one line of JSON, then as many bytes as it announced."""
+        try:
+            data = asker.sock.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.dismiss(asker)
+        elif asker.call:
+            self.pass_on(asker, data)
+        else:
+            asker.inbox += data
+            head, newline, rest = asker.inbox.partition(b"\n")
+            if newline:
+                self.announce(asker, head, rest)
+            elif len(head) > HEAD_BYTES:
+                self.reply(asker, {"error": "the first line is too long"})
+
+    def announce(self, asker: Asker, head: bytes, rest: bytes) -> None:
+        """Check what is asked, and tell the runtime that it comes."""
+        try:
+            asked = json.loads(head)
+            what, sizes = asked["what"], asked["sizes"]
+            if not all(type(size) is int and size >= 0 for size in sizes) or not sizes:
+                raise ValueError("sizes")
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self.reply(asker, {"error": "the first line is not a request"})
+            return
+        fault = self.fault(what, sizes)
+        if fault or len(head) > HEAD_BYTES:
+            self.reply(asker, {"error": fault or "rationale and names are too long"})
+            return
+        self.last_call += 1
+        asker.call, asker.left_bytes = self.last_call, sum(sizes)
+        self.calls[asker.call] = asker
+        if what == "propose":
+            self.proposal = asker.call
+        if not asker.left_bytes:
+            self.catch_up()
+        line = b'{"op":"call","call":%d,"what":"%s","size":%d,"head":"%s"}\n'
+        self.say(line % (asker.call, what.encode(), asker.left_bytes, base64(head)))
+        if rest:
+            self.pass_on(asker, rest)
+
+    def fault(self, what: Any, sizes: list[int]) -> str:
+        """Return why this cannot be asked now, or nothing."""
+        if not self.config["calls"]:
+            return "there is no runtime to ask in a copy of a box"
+        if what == "propose":
+            if self.proposal:
+                return "a proposal is open already; wait for its outcome"
+            limit = self.config["payload_bytes"]
+            if sizes[0] > limit:
+                return f"the payload has {sizes[0]} bytes, more than {limit}"
+            if sum(sizes[1:]) > limit:
+                return f"the evidence has {sum(sizes[1:])} bytes, more than {limit}"
+        elif what == "model":
+            limit = self.config["model_bytes"]
+            if sum(sizes) > limit:
+                return f"the model call has {sum(sizes)} bytes, more than {limit}"
+        else:
+            return "neither a proposal nor a model call"
+        if len(self.calls) >= self.config["calls"]:
+            return f"{len(self.calls)} calls are open already"
+        return ""
+
+    def pass_on(self, asker: Asker, data: bytes) -> None:
+        """Hand a part of a call to the runtime."""
+        data = data[: asker.left_bytes]
+        if not data:
+            return
+        asker.left_bytes -= len(data)
+        if not asker.left_bytes:
+            self.catch_up()
+        self.say(b'{"op":"part","call":%d,"data":"%s"}\n' % (asker.call, base64(data)))
+
+    def catch_up(self) -> None:
+        """Pass on what the agent printed before it asked, so that it belongs to this segment."""
+        if self.agent is not None:
+            for end in list(self.agent.pipes):
+                self.drain(self.agent, end, 16)
+
+    def do_answer(self, call: int, reply: dict[str, Any]) -> None:
+        """Pass an answer on to its asker, if it still lives."""
+        asker = self.calls.pop(call, None)
+        if self.proposal == call:
+            self.proposal = 0
+        if asker is not None:
+            self.reply(asker, reply)
+
+    def reply(self, asker: Asker, reply: dict[str, Any]) -> None:
+        """Send an asker its answer and let it go."""
+        asker.reply = json.dumps(reply).encode() + b"\n"
+        self.forget(asker.sock.fileno())
+        self.selector.register(
+            asker.sock.fileno(), selectors.EVENT_WRITE, lambda mask: self.write_reply(asker)
+        )
+
+    def write_reply(self, asker: Asker) -> None:
+        """Write what the asker's socket takes."""
+        try:
+            asker.reply = asker.reply[asker.sock.send(asker.reply) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            asker.reply = b""
+        if not asker.reply:
+            self.selector.unregister(asker.sock.fileno())
+            self.askers.discard(asker)
+            asker.sock.close()
+
+    def dismiss(self, asker: Asker) -> None:
+        """Forget an asker that hung up; a call that it made whole stays open."""
+        self.forget(asker.sock.fileno())
+        self.askers.discard(asker)
+        asker.sock.close()
+        if asker.call:
+            self.calls[asker.call] = None
+            if asker.left_bytes:
+                del self.calls[asker.call]
+                self.say(b'{"op":"dropped","call":%d}\n' % asker.call)
+                if self.proposal == asker.call:
+                    self.proposal = 0
+
+
+def base64(data: bytes) -> bytes:
+    """Encode bytes for a line."""
+    return binascii.b2a_base64(data, newline=False)
+
+
+def explain(error: Exception) -> str:
+    """Say what an error of a file or a command means here."""
+    if isinstance(error, OSError):
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            return "a part of the path is a symbolic link or no folder"
+        return error.strerror or str(error)
+    return str(error)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write to a file until all is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def find_program(name: str, path: str) -> str:
+    """Find a program as a shell would, in the environment it is to run in."""
+    if "/" in name:
+        return name
+    for folder in path.split(":"):
+        candidate = os.path.join(folder, name)
+        if folder and os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+    raise FileNotFoundError(errno.ENOENT, "no such command", name)
+
+
+def send(pid: int, number: int) -> None:
+    """Send a signal to a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return a single-threaded process's children."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(number) for number in file.read().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        return [child for child, parent in parents().items() if parent == pid]
+
+
+def parents() -> dict[int, int]:
+    """Return every process's parent."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    found[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+            except OSError:
+                continue
+    return found
+
+
+def environment_of(pid: int) -> set[bytes]:
+    """Return the environment that a process was started with; nothing when it may not be seen."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return set(file.read().split(b"\0"))
+    except OSError:
+        return set()

@@ -1,0 +1,427 @@
+"""The runtime's end of the stream to one guest: commands, files, and what the agent says.
+
+A reader task takes what the guest says and never waits for anyone in this process; a writer task
+owns the other direction, so that a cancelled caller never leaves half a line on the stream.
+"""
+
+import itertools
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from monastery.runtime.errors import BadInput, BoxDied, BoxError, GuestMisbehaved, MonasteryError
+from monastery.runtime.ports import WORK
+from monastery.runtime.records import (
+    AgentExited,
+    BoxLimits,
+    CommandResult,
+    Evidence,
+    FromAgent,
+    ModelRequest,
+    ProposalRequest,
+)
+from monastery.sandbox import wire
+from monastery.sandbox.stream import GuestStream
+from monastery.sandbox.transcript import Recorder
+
+_BOOT = """
+import os, json
+sent = b""
+while len(sent) < {size}:
+    part = os.read(0, {size} - len(sent))
+    if not part: os._exit(1)
+    sent += part
+sent = json.loads(sent)
+guest = dict(__name__="guest")
+exec(compile(sent["guest"], "guest", "exec"), guest)
+guest["main"](sent)
+"""
+
+_KILL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How a guest is started: `argv` after the interpreter, and what its stdin begins with."""
+
+    argv: tuple[str, ...]
+    sent: bytes
+
+
+def boot(
+    limits: BoxLimits, *, work: str, run: str, init: bool, calls: bool, env: Mapping[str, str]
+) -> Boot:
+    """Return what starts a guest; see `guest.Guest` for the meaning of these."""
+    room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
+    sent = wire.encode(
+        "boot",
+        guest=(room / "guest.py").read_text(),
+        propose=(room / "inside" / "propose.py").read_text(),
+        module=(room / "inside" / "monastery_box.py").read_text(),
+        config={
+            "work": work,
+            "run": run,
+            "init": init,
+            "calls": wire.MAX_CALLS if calls else 0,
+            "payload_bytes": limits.payload_bytes,
+            "model_bytes": wire.MODEL_BYTES,
+            "env": {
+                **env,
+                "PATH": f"{run}/bin:{env['PATH']}",
+                "PYTHONPATH": f"{run}/lib",
+                "MONASTERY_SOCKET": f"{run}/agent.sock",
+            },
+        },
+    )
+    return Boot(("-I", "-S", "-c", _BOOT.format(size=len(sent))), sent)
+
+
+@dataclass
+class _Job:
+    """A command or a file that somebody waits for."""
+
+    limit_bytes: int = 0
+    parts: dict[int, bytearray] = field(default_factory=lambda: {n: bytearray() for n in range(3)})
+    settled: trio.Event = field(default_factory=trio.Event)
+    how: wire.Done | wire.Ended | wire.Refused | None = None
+
+
+@dataclass
+class _Call:
+    """A call of which parts are still to come."""
+
+    asked: wire.Call
+    data: bytearray = field(default_factory=bytearray)
+
+
+class GuestLink:
+    """Speaks with one guest; a `Cell`, and the speaking half of a `Box`.
+
+    Args:
+        why_ended: Says what became of the box when its stream ends.
+    """
+
+    def __init__(
+        self,
+        stream: GuestStream,
+        limits: BoxLimits,
+        *,
+        why_ended: Callable[[], Awaitable[BoxError]],
+    ) -> None:
+        self.transcript = Recorder(limits.transcript_bytes)
+        self.frozen = False
+        self.python = ""
+        self._stream = stream
+        self._limits = limits
+        self._why_ended = why_ended
+        self._broken: BoxError | None = None
+        self._greeted = trio.Event()
+        self._numbers = itertools.count(1)
+        self._last_job = 0
+        self._jobs: dict[int, _Job] = {}
+        self._last_call = 0
+        self._incoming: dict[int, _Call] = {}
+        self._open: set[int] = set()
+        # Room for answers that wait for the thaw; there are never more than MAX_CALLS of them.
+        self._outbox, self._to_write = trio.open_memory_channel[bytes](wire.MAX_CALLS * 4)
+        # Room for all that may be open at once: the reader must never wait for the loop, which
+        # may be waiting for a command's result that only the reader can bring.
+        self._said, self._heard = trio.open_memory_channel[FromAgent](wire.MAX_CALLS + 1)
+
+    async def start(self, nursery: trio.Nursery, sent: bytes, *, limit_seconds: float) -> None:
+        """Start the two tasks, boot the guest, and wait until it is there.
+
+        Raises:
+            BoxDied: It was not there within the limit, or ended.
+        """
+        nursery.start_soon(self._read)
+        nursery.start_soon(self._write)
+        with trio.move_on_after(limit_seconds):
+            await self._send(sent)
+            await self._greeted.wait()
+        self.check()
+        if not self._greeted.is_set():
+            raise BoxDied(f"no guest answered within {limit_seconds} s")
+
+    # A cell.
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = WORK,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout_seconds: float = 60.0,
+        max_output_bytes: int = 1 << 20,
+    ) -> CommandResult:
+        """Run one command to its end."""
+
+        def lines(number: int) -> Iterator[bytes]:
+            for part in _parts(stdin):
+                yield wire.encode("stdin", job=number, data=part)
+            yield wire.encode(
+                "run",
+                job=number,
+                argv=list(argv),
+                cwd=cwd,
+                env=dict(env or {}),
+                seconds=timeout_seconds,
+                limit_bytes=max_output_bytes,
+            )
+
+        job = await self._settle(_Job(max_output_bytes), lines)
+        if not isinstance(job.how, wire.Ended):
+            raise self._fail(GuestMisbehaved("the guest did not say how a command ended"))
+        out, err = bytes(job.parts[1]), bytes(job.parts[2])
+        return CommandResult(job.how.code, out, err, job.how.out, job.how.err)
+
+    async def read_file(self, path: str, *, max_bytes: int = 16 << 20) -> bytes:
+        """Return a regular file's bytes."""
+        job = await self._settle(
+            _Job(max_bytes),
+            lambda number: iter(
+                [wire.encode("read", job=number, path=path, limit_bytes=max_bytes)]
+            ),
+        )
+        return bytes(job.parts[0])
+
+    async def write_file(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write a file; it appears under its name when it is whole."""
+
+        def lines(number: int) -> Iterator[bytes]:
+            yield wire.encode("write", job=number, path=path, mode=mode)
+            left_bytes = len(content)
+            for part in _parts(content) or [b""]:
+                left_bytes -= len(part)
+                yield wire.encode("chunk", job=number, data=part, last=not left_bytes)
+
+        await self._settle(_Job(), lines)
+
+    async def ping(self) -> None:
+        """Wait for the guest to answer."""
+        await self._settle(_Job(), lambda number: iter([wire.encode("ping", job=number)]))
+
+    # What the agent says.
+
+    async def start_agent(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start the agent's program.
+
+        Raises:
+            BadInput: It does not exist.
+        """
+        await self._settle(
+            _Job(),
+            lambda number: iter([wire.encode("agent", job=number, argv=list(argv), env=dict(env))]),
+        )
+
+    async def receive(self) -> FromAgent:
+        """Return the next thing that the agent says."""
+        self.check()
+        try:
+            return await self._heard.receive()
+        except trio.EndOfChannel:
+            assert self._broken is not None
+            raise self._broken from None
+
+    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
+        """Answer a call; an answer to a frozen box waits for its thaw.
+
+        Raises:
+            BadInput: The answer is longer than the guest may be sent.
+        """
+        line = wire.encode("answer", call=call, reply={"ok": body})
+        if len(line) > wire.ANSWER_BYTES:
+            raise BadInput(
+                f"an answer of {len(line)} bytes is more than the {wire.ANSWER_BYTES} that a box"
+                " takes; write a file into the box instead"
+            )
+        if call in self._open:
+            self._open.discard(call)
+            await self._send(line)
+
+    def fail(self, error: BoxError) -> None:
+        """Make this the answer to everything from now on."""
+        self._fail(error)
+
+    # The two tasks.
+
+    async def _write(self) -> None:
+        try:
+            async for line in self._to_write:
+                await self._stream.send_all(line)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the reader will find out why
+
+    async def _read(self) -> None:
+        lines = wire.Lines()
+        try:
+            while data := await self._stream.receive():
+                for line in lines.feed(data):
+                    self._take(wire.decode(line))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # as good as an end
+        except BoxError as exc:
+            self._fail(exc)
+            return
+        if self._broken is None:
+            try:
+                self._fail(await self._why_ended())
+            except MonasteryError as exc:
+                self._fail(BoxDied(f"the box is gone, and so is the engine: {exc}"))
+
+    def _take(self, message: wire.Message) -> None:
+        """Deal with one message, which may be hostile."""
+        match message:
+            case wire.Data(job=number, fd=fd, data=data):
+                job = self._job(number)
+                if job is not None:
+                    if fd not in job.parts or len(job.parts[fd]) + len(data) > job.limit_bytes:
+                        raise GuestMisbehaved("the guest sent more than it was asked for")
+                    job.parts[fd] += data
+            case wire.Done(job=number) | wire.Ended(job=number) | wire.Refused(job=number):
+                job = self._job(number)
+                if job is not None:
+                    job.how = message
+                    job.settled.set()
+            case wire.Print(data=data):
+                self.transcript.add(data)
+            case wire.Call():
+                self._begin_call(message)
+            case wire.Part(call=call, data=data):
+                self._continue_call(call, data)
+            case wire.Dropped(call=call):
+                if self._incoming.pop(call, None) is None:
+                    raise GuestMisbehaved(f"the guest dropped call {call}, which was not coming")
+            case wire.Exited(code=code):
+                self._tell(AgentExited(code))
+            case wire.Hello(python=python):
+                if self._greeted.is_set():
+                    raise GuestMisbehaved("the guest said hello twice")
+                self.python = python
+                self._greeted.set()
+
+    def _job(self, number: int) -> _Job | None:
+        """Return the job, None when nobody waits for it any more."""
+        if not 0 < number <= self._last_job:
+            raise GuestMisbehaved(f"the guest spoke of job {number}, which there never was")
+        return self._jobs.get(number)
+
+    def _begin_call(self, asked: wire.Call) -> None:
+        limits = {"propose": 2 * self._limits.payload_bytes, "model": wire.MODEL_BYTES}
+        if asked.call != self._last_call + 1 or not 0 <= asked.size <= limits[asked.what]:
+            raise GuestMisbehaved(f"the guest began call {asked.call} of {asked.size} bytes")
+        if len(self._incoming) + len(self._open) >= wire.MAX_CALLS:
+            raise GuestMisbehaved(f"the guest opened more than {wire.MAX_CALLS} calls")
+        self._last_call = asked.call
+        self._incoming[asked.call] = _Call(asked)
+        if not asked.size:
+            self._end_call(asked.call)
+
+    def _continue_call(self, number: int, data: bytes) -> None:
+        call = self._incoming.get(number)
+        if call is None or not data or len(call.data) + len(data) > call.asked.size:
+            raise GuestMisbehaved(f"the guest sent {len(data)} bytes too many for call {number}")
+        call.data += data
+        if len(call.data) == call.asked.size:
+            self._end_call(number)
+
+    def _end_call(self, number: int) -> None:
+        """Hand a whole call to the loop, or tell its asker what is wrong with it."""
+        call = self._incoming.pop(number)
+        self._open.add(number)
+        try:
+            request = _request(call.asked, bytes(call.data), self._limits)
+        except wire.NotARequest as exc:
+            self._open.discard(number)
+            line = wire.encode("answer", call=number, reply={"error": str(exc)})
+            try:
+                self._outbox.send_nowait(line)
+            except (trio.WouldBlock, trio.BrokenResourceError):
+                raise GuestMisbehaved("the guest asks nonsense and does not listen") from exc
+        else:
+            self._tell(request)
+
+    def _tell(self, message: FromAgent) -> None:
+        try:
+            self._said.send_nowait(message)
+        except trio.WouldBlock:
+            raise GuestMisbehaved("the guest says more than there can be to say") from None
+
+    # Machinery.
+
+    async def _settle(self, job: _Job, lines: Callable[[int], Iterator[bytes]]) -> _Job:
+        """Send a job's lines and wait until it is over; a cancelled job is killed.
+
+        Raises:
+            BadInput: The guest refused it, for a reason that it gave.
+        """
+        if self.frozen:
+            raise RuntimeError("nothing can be done in a frozen box: thaw it, or open a fork")
+        number = self._last_job = next(self._numbers)
+        self._jobs[number] = job
+        try:
+            for line in lines(number):
+                await self._send(line)
+            await job.settled.wait()
+        finally:
+            del self._jobs[number]
+            if not job.settled.is_set() and self._broken is None:
+                with trio.move_on_after(_KILL_SECONDS, shield=True):
+                    await self._send(wire.encode("kill", job=number))
+        if job.how is None:
+            self.check()
+        if isinstance(job.how, wire.Refused):
+            raise BadInput(job.how.why.decode("utf-8", "backslashreplace"))
+        return job
+
+    async def _send(self, line: bytes) -> None:
+        self.check()
+        try:
+            await self._outbox.send(line)
+        except trio.BrokenResourceError:
+            self.check()
+            raise
+
+    def check(self) -> None:
+        """Raise what broke the link, if anything did."""
+        if self._broken is not None:
+            raise self._broken
+
+    def _fail(self, error: BoxError) -> BoxError:
+        """Break the link: everybody who waits, or comes later, gets this error."""
+        if self._broken is None:
+            self._broken = error
+            self._to_write.close()
+            self._said.close()
+            self._greeted.set()
+            for job in self._jobs.values():
+                job.settled.set()
+        return self._broken
+
+
+def _request(asked: wire.Call, data: bytes, limits: BoxLimits) -> FromAgent:
+    """Return what a whole call asks for.
+
+    Raises:
+        NotARequest: It is nonsense; the agent is told.
+    """
+    head = wire.parse_head(asked)
+    if head.what == "model":
+        return ModelRequest(asked.call, wire.parse_body(data))
+    if max(head.sizes[0], sum(head.sizes[1:])) > limits.payload_bytes:
+        raise wire.NotARequest(f"payload or evidence has more than {limits.payload_bytes} bytes")
+    ends = list(itertools.accumulate(head.sizes))
+    pieces = [data[end - size : end] for end, size in zip(ends, head.sizes, strict=True)]
+    evidence = tuple(
+        Evidence(name, piece) for name, piece in zip(head.names, pieces[1:], strict=True)
+    )
+    return ProposalRequest(asked.call, head.kind, pieces[0], head.rationale, evidence)
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """Cut bytes into parts that fit a line."""
+    return [data[at : at + wire.CHUNK_BYTES] for at in range(0, len(data), wire.CHUNK_BYTES)]

@@ -1,0 +1,141 @@
+"""The runtime's end of the stream, against a guest that a test writes line by line."""
+
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monastery.runtime.errors import BoxDied, BoxError, GuestMisbehaved
+from monastery.runtime.records import BoxLimits
+from monastery.sandbox import wire
+from monastery.sandbox.link import GuestLink
+from monastery.sandbox.nursery import background
+from monastery.sandbox.stream import Demultiplexer, one_line
+
+
+class PlayedStream:
+    """A guest that says what it is told to, whatever it hears.
+
+    Args:
+        wait_for: What it must have heard before it goes on after its first words.
+    """
+
+    def __init__(self, said: Iterable[bytes], wait_for: bytes = b"") -> None:
+        self._said = iter(said)
+        self._wait_for = wait_for
+        self._greeted = False
+        self.heard = bytearray()
+
+    async def send_all(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.heard += data
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while self._greeted and self._wait_for not in self.heard:
+            await trio.lowlevel.checkpoint()
+        self._greeted = True
+        return next(self._said, b"")
+
+    def last_words(self) -> str:
+        return ""
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+HELLO = b'{"op":"hello","python":"3.11"}\n'
+
+
+async def died() -> BoxError:
+    """Say what became of a container that ended."""
+    await trio.lowlevel.checkpoint()
+    return BoxDied("it ended")
+
+
+async def end_of(*said: bytes, **limits) -> Exception:
+    """Play this to a link and return how it broke."""
+    link = GuestLink(PlayedStream(said), BoxLimits(**limits), why_ended=died)
+    async with background() as nursery:
+        nursery.start_soon(link._read)
+        while True:
+            try:
+                await link.receive()
+            except BoxError as exc:
+                return exc
+    raise AssertionError
+
+
+def call(number: int, size: int, head: bytes = b"{}", what: str = "model") -> bytes:
+    """Return the line that begins a call."""
+    return msgspec.json.encode(wire.Call(number, what, size, head)) + b"\n"  # type: ignore[arg-type]
+
+
+MISBEHAVIOURS = {
+    "twice hello": [HELLO, HELLO],
+    "unknown job": [HELLO, b'{"op":"done","job":1}\n'],
+    "job 0": [HELLO, b'{"op":"data","job":0,"fd":1,"data":""}\n'],
+    "call out of turn": [HELLO, call(2, 1)],
+    "call too large": [HELLO, call(1, wire.MODEL_BYTES + 1)],
+    "negative call": [HELLO, call(1, -1)],
+    "part of no call": [HELLO, b'{"op":"part","call":1,"data":"YQ=="}\n'],
+    "part too long": [HELLO, call(1, 1), b'{"op":"part","call":1,"data":"YWE="}\n'],
+    "empty part": [HELLO, call(1, 1), b'{"op":"part","call":1,"data":""}\n'],
+    "dropped stranger": [HELLO, b'{"op":"dropped","call":7}\n'],
+    "too many calls": [HELLO, *(call(n, 1) for n in range(1, 18))],
+    "exits for ever": [HELLO, b'{"op":"exited","code":0}\n' * 100],
+    "asks and never listens": [HELLO, *(call(n, 0) for n in range(1, 100))],
+    "a line without end": [HELLO, *[b"x" * 65536] * 20],
+}
+
+
+@pytest.mark.parametrize("name", MISBEHAVIOURS)
+async def test_a_guest_that_breaks_the_rules_is_found_out(name):
+    """Each rule of the stream is enforced by the side that may trust itself."""
+    assert isinstance(await end_of(*MISBEHAVIOURS[name]), GuestMisbehaved)
+
+
+async def test_the_end_of_the_stream_is_the_end_of_the_box():
+    """An ordinary end is told with what became of the container."""
+    assert isinstance(await end_of(HELLO), BoxDied)
+
+
+async def test_more_than_asked_for_is_misbehaviour():
+    """A guest cannot make us hold more of a file than we wanted."""
+    said = [HELLO, b'{"op":"data","job":1,"fd":0,"data":"YWFhYQ=="}\n']
+    link = GuestLink(PlayedStream(said, b'"read"'), BoxLimits(), why_ended=died)
+    async with background() as nursery:
+        await link.start(nursery, b"", limit_seconds=5)
+        with pytest.raises(GuestMisbehaved, match="more than"):
+            await link.read_file("x", max_bytes=3)
+
+
+@given(st.lists(st.binary(max_size=60).map(lambda line: line + b"\n"), max_size=6))
+def test_no_stream_breaks_anything_else(said):
+    """Whatever a guest says, the link ends in one of two errors."""
+    end = trio.run(end_of, HELLO, *said)
+    assert isinstance(end, GuestMisbehaved | BoxDied)
+
+
+FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=30)), max_size=8)
+
+
+@given(FRAMES, st.integers(1, 15))
+def test_frames_come_apart_however_they_are_cut(frames, size):
+    """Stdout is whole and in order, stderr kept aside."""
+    raw = b"".join(
+        bytes([kind, 0, 0, 0]) + len(data).to_bytes(4, "big") + data for kind, data in frames
+    )
+    demultiplexer = Demultiplexer()
+    out = b"".join(demultiplexer.feed(raw[at : at + size]) for at in range(0, len(raw), size))
+    assert out == b"".join(data for kind, data in frames if kind == 1)
+    assert demultiplexer.stderr == b"".join(data for kind, data in frames if kind == 2)
+
+
+def test_last_words_are_one_safe_line():
+    """A dying guest cannot write on the operator's terminal."""
+    assert one_line(b"Traceback\n  boom\x1b[31m\r\n\n") == "boom�[31m"
+    assert one_line(b"") == ""
