@@ -5,9 +5,8 @@ a tag and these bytes, and ``prev`` is the hash of the entry before. What is has
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,7 +63,7 @@ def records(store: Store, run: RunId | str) -> Iterator[Record]:
 
 
 class Writer:
-    """The one task that writes: whatever waits is written together, in one thread hop.
+    """Writes for all runs of a process: what waits while a commit runs goes together in the next.
 
     Args:
         store: Used by this writer alone.
@@ -73,8 +72,8 @@ class Writer:
 
     def __init__(self, store: Store, hop: Hop) -> None:
         self._store, self._hop = store, hop
-        # Capacity, so that what comes while a commit runs is found together after it.
-        self._send, self._receive = trio.open_memory_channel[_Handed](64)
+        self._waiting: list[_Handed] = []
+        self._turn = trio.Lock()
 
     async def write(self, one: Append) -> None:
         """Append durably; return when it is on disk.
@@ -84,63 +83,31 @@ class Writer:
             StoreError: It could not be written.
         """
         handed = _Handed(one)
+        self._waiting.append(handed)
         # Shielded: once handed over it will be written, and the caller must learn of it.
         with trio.CancelScope(shield=True):
-            await self._send.send(handed)
-            await handed.done.wait()
-        if handed.error is not None:
-            raise handed.error
+            async with self._turn:
+                if not handed.settled:  # by the one who had the turn before
+                    await self._commit()
+        if handed.refusal is not None:
+            raise handed.refusal
 
-    async def serve(self) -> None:
-        """Write until `close`, then what still waits."""
-        async with self._receive:
-            async for first in self._receive:
-                batch = [first]
-                while len(batch) < 256:
-                    try:
-                        batch.append(self._receive.receive_nowait())
-                    except trio.WouldBlock:
-                        break
-                await self._commit(batch)
-
-    async def _commit(self, batch: "Sequence[_Handed]") -> None:
+    async def _commit(self) -> None:
+        batch, self._waiting = self._waiting, []
+        refusals: Sequence[StoreError | None]
         try:
-            refusals: Sequence[StoreError | None] = await self._hop(
-                self._store.append, [handed.append for handed in batch]
-            )
+            refusals = await self._hop(self._store.append, [handed.append for handed in batch])
         except StoreError as exc:
             refusals = [exc] * len(batch)
         for handed, refusal in zip(batch, refusals, strict=True):
-            handed.error = refusal
-            handed.done.set()
-
-    async def close(self) -> None:
-        """Take nothing more."""
-        await self._send.aclose()
+            handed.settled, handed.refusal = True, refusal
 
 
 @dataclass(slots=True)
 class _Handed:
     append: Append
-    done: trio.Event = field(default_factory=trio.Event)
-    error: StoreError | None = None
-
-
-@asynccontextmanager
-async def open_writer(store: Store, hop: Hop) -> AsyncIterator[Writer]:
-    """Run a `Writer` for the block; what was handed over is written before it ends."""
-    writer = Writer(store, hop)
-
-    async def serve() -> None:
-        with trio.CancelScope(shield=True):
-            await writer.serve()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        try:
-            yield writer
-        finally:
-            await writer.close()
+    settled: bool = False
+    refusal: StoreError | None = None
 
 
 class Journal:

@@ -1,31 +1,63 @@
-"""Who owns a run: a process, named so that another one of the same number is not taken for it."""
+"""Who owns a run or a box: a process, named so that no other can be taken for it."""
 
 import os
+import platform
+from functools import cache
 from pathlib import Path
 
 
 def this_process() -> str:
-    """Return this process's name: host boot, process id and start time, joined by colons."""
-    return f"{_boot_id()}:{os.getpid()}:{_start_time(os.getpid())}"
+    """Return this process's name: machine, boot, process namespace, number, start; by slashes."""
+    return "/".join((*_place(), str(os.getpid()), _started(os.getpid())))
 
 
-def is_alive(owner: str) -> bool:
-    """Return whether the process of this name still runs on this boot of this host."""
-    boot, pid, start = owner.split(":")
-    if boot != _boot_id():
+def is_dead(owner: str) -> bool:
+    """Whether the process of this name has surely ended; what cannot be known from here is alive.
+
+    It has when its machine was started anew, or when its number is free or another process's. A
+    process of another machine, or in another process namespace, cannot be judged.
+    """
+    parts = owner.split("/")
+    if len(parts) != 5 or not parts[3].isdecimal():
         return False
-    return _start_time(int(pid)) == start
+    machine, boot, namespace = _place()
+    if parts[0] != machine:
+        return False
+    if parts[1] != boot:
+        return True
+    return parts[2] == namespace and _started(int(parts[3])) != parts[4]
 
 
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _start_time(pid: int) -> str:
-    """Return when a process started [clock ticks since boot], or "" when there is none."""
+@cache
+def _place() -> tuple[str, str, str]:
+    """Return machine, boot and process namespace: within one, process numbers can be compared."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:  # not Linux
+        return platform.node(), "0", "0"
+    try:
+        machine = Path("/etc/machine-id").read_text().strip()
     except OSError:
+        machine = ""
+    return machine or platform.node(), boot, namespace
+
+
+def _started(pid: int) -> str:
+    """Return when a process started [ticks after boot]; nothing when there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "" if Path("/proc/self/stat").exists() else _there(pid)
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _there(pid: int) -> str:
+    """Return whether there is such a process, where nothing tells when it started."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return ""
-    state, *fields = stat[stat.rindex(")") + 2 :].split()
-    return "" if state in "ZX" else fields[18]
+    except PermissionError:
+        pass
+    return "unknown"

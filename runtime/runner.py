@@ -21,7 +21,7 @@ from monastery.runtime.errors import (
     StoreError,
 )
 from monastery.runtime.events import RunEnded, RunInterrupted, RunResumed, RunStarted, SeedRevealed
-from monastery.runtime.journal import Hop, Journal, Record, Writer, blob_ref, open_writer
+from monastery.runtime.journal import Hop, Journal, Record, Writer, blob_ref
 from monastery.runtime.loop import audit_later, live
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import Desk
@@ -95,8 +95,7 @@ async def go(
     """
     with Store.open(home) as writing, Store.open(home) as reading:
         try:
-            async with open_writer(writing, hop) as writer:
-                return await _go(writer, reading, row, loaded, build, watch)
+            return await _go(Writer(writing, hop), reading, row, loaded, build, watch)
         finally:
             writing.release(row.run, row.epoch)
 

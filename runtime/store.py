@@ -22,7 +22,7 @@ import msgspec
 
 from monastery.runtime import checkpoint
 from monastery.runtime.errors import BadInput, NotOwner, StoreError
-from monastery.runtime.owner import is_alive
+from monastery.runtime.owner import is_dead
 from monastery.runtime.records import Answer, Item, ItemId, RunId, Sha256
 
 SCHEMA_VERSION = 1
@@ -123,7 +123,7 @@ class RunRow:
     @property
     def alive(self) -> bool:
         """Whether the runtime that owns the run is still there."""
-        return self.owner is not None and is_alive(self.owner)
+        return self.owner is not None and not is_dead(self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ class Store:
             values,
         ):
             run, project, path, started, status, *rest = row
-            if status == "running" and (rest[0] is None or not is_alive(rest[0])):
+            if status == "running" and (rest[0] is None or is_dead(rest[0])):
                 status = "interrupted"
             yield RunRow(
                 RunId(run), project, Path(path), datetime.fromisoformat(started), status, *rest

@@ -14,9 +14,10 @@ import structlog
 import trio
 
 from monastery.runtime.errors import BoxDied, BoxError, ImageUnfit
+from monastery.runtime.owner import this_process
 from monastery.runtime.ports import WORK, Box, Cell
 from monastery.runtime.records import BoxFacts, BoxLimits, BoxSpec, RunId
-from monastery.sandbox import cgroup, owner, reaper
+from monastery.sandbox import cgroup, reaper
 from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL, Engine
 from monastery.sandbox.freezer import EnginePause, Freezer, find_freezer
 from monastery.sandbox.guestbox import GuestBox
@@ -143,7 +144,7 @@ class DockerSandbox:
     async def _fork(self, run: RunId, spec: BoxSpec, source: Work) -> AsyncIterator[Cell]:
         """Open a copy of a box: its files, none of its processes, nobody to ask."""
         name = _volume(run, f"fork-{uuid.uuid4().hex[:12]}")
-        labels = {RUN_LABEL: run, OWNER_LABEL: owner.me(), PURPOSE_LABEL: "fork"}
+        labels = {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: "fork"}
         volume = await self._engine.create_volume(name, labels)
         try:
 
@@ -178,7 +179,7 @@ class DockerSandbox:
             spec,
             argv=boots.argv,
             volume=volume["Name"],
-            labels={RUN_LABEL: run, OWNER_LABEL: owner.me(), PURPOSE_LABEL: purpose},
+            labels={RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: purpose},
             image_volumes=await self._engine.image_volumes(spec.image),
         )
         container = await self._engine.create(config)

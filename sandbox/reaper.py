@@ -8,7 +8,7 @@ import contextlib
 
 import structlog
 
-from monastery.sandbox import owner
+from monastery.runtime.owner import is_dead
 from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, Engine
 from monastery.sandbox.freezer import EnginePause, find_freezer
 
@@ -26,13 +26,13 @@ async def reap(engine: Engine, label: str) -> list[str]:
     """
     removed = []
     for found in await engine.containers(label):
-        if owner.is_dead(found["Labels"].get(OWNER_LABEL, "")):
+        if is_dead(found["Labels"].get(OWNER_LABEL, "")):
             await _remove(engine, found["Id"], paused=found["State"] == "paused")
             removed.append(found["Id"])
             log.info("box.reaped", box=found["Id"])
     for volume in await engine.volumes(label):
         labels = volume["Labels"] or {}
-        if labels.get(PURPOSE_LABEL) == "fork" and owner.is_dead(labels.get(OWNER_LABEL, "")):
+        if labels.get(PURPOSE_LABEL) == "fork" and is_dead(labels.get(OWNER_LABEL, "")):
             await engine.remove_volume(volume["Name"])
     return removed
 

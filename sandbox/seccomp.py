@@ -18,7 +18,7 @@ DENIED = {
     "changing what is mounted": """
         mount umount2 pivot_root chroot fsopen fsconfig fsmount fspick move_mount open_tree
         open_tree_attr mount_setattr swapon swapoff statmount listmount""",
-    "namespaces; clone is allowed without their flags, and programs fall back to it from clone3": """
+    "namespaces; clone is allowed without their flags, and is what clone3 falls back to": """
         unshare setns clone3""",
     "other processes' memory and descriptors": """
         ptrace process_vm_readv process_vm_writev process_madvise process_mrelease pidfd_getfd

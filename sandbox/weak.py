@@ -19,9 +19,9 @@ import requests
 import trio
 
 from monastery.runtime.errors import BadInput, EngineUnavailable, ImageUnfit, Unfit
+from monastery.runtime.owner import this_process
 from monastery.runtime.records import CommandResult, RunId
 from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL
-from monastery.sandbox.owner import me
 
 
 async def run_weak(
@@ -37,8 +37,7 @@ async def run_weak(
     """Run one command in a fresh weak container, and remove it.
 
     Args:
-        weaker: What the SDK's `containers.create` is told besides, for doors that the engine's
-            defaults close.
+        weaker: The "HostConfig" of the Engine API, for doors that the engine's defaults close.
 
     Raises:
         EngineUnavailable: No engine answers.
@@ -84,18 +83,22 @@ class _Kept:
 async def _container(
     run: RunId, image: str, argv: Sequence[str], weaker: Mapping[str, Any]
 ) -> AsyncIterator[Any]:
-    labels = {RUN_LABEL: run, OWNER_LABEL: me(), PURPOSE_LABEL: "weak"}
+    config = {
+        "Image": image,
+        "Entrypoint": list(argv),
+        "Cmd": [],
+        "User": "0:0",
+        "OpenStdin": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Labels": {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: "weak"},
+        "HostConfig": dict(weaker),
+    }
     client = await trio.to_thread.run_sync(docker.from_env)
-    create = partial(
-        client.containers.create,
-        image,
-        entrypoint=list(argv),
-        user="0:0",
-        stdin_open=True,
-        labels=labels,
-        **weaker,
-    )
-    container = await trio.to_thread.run_sync(create)
+    create = partial(client.api.create_container_from_config, config)
+    made = await trio.to_thread.run_sync(create)
+    container = await trio.to_thread.run_sync(client.containers.get, made["Id"])
     try:
         yield container
     finally:

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runtime", "sandbox", "auditor", "policies")
-NOUNS = {"records", "ports", "errors", "cases", "project", "canonical"}
-"""What every room may import of the runtime: nouns and protocols, pure."""
+NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner"}
+"""What every room may import of the runtime: nouns and protocols; and who a process is."""
 
 PURE = {"records", "ports", "errors", "events", "gate", "draw", "cases", "canonical", "project"}
 """Modules that do no input or output: they may import each other, and libraries that are pure."""

@@ -11,7 +11,7 @@ import trio
 
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.errors import BadInput
-from monastery.runtime.journal import Journal, Record, open_writer
+from monastery.runtime.journal import Journal, Record, Writer
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import Answer, Item, ItemId, RunId
 from monastery.runtime.store import Store
@@ -52,8 +52,8 @@ async def _desk(home: Path) -> AsyncIterator[tuple[StoreDesk, Store, list[Any]]]
                 RUN, project="p", project_path=Path("/p"), owner=this_process(), seed=bytes(32)
             )
         )
-        async with open_writer(store, inline) as writer:
-            yield StoreDesk(RUN, store, Journal(row, writer, take), _clock), store, told
+        journal = Journal(row, Writer(store, inline), take)
+        yield StoreDesk(RUN, store, journal, _clock), store, told
 
 
 async def test_an_answer_reaches_the_one_who_asked(tmp_path: Path) -> None:

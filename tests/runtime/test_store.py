@@ -9,13 +9,13 @@ import trio
 
 from monastery.runtime.errors import BadInput, NotOwner, StoreError
 from monastery.runtime.events import RunInterrupted
-from monastery.runtime.journal import Journal, Record, decode, open_writer
-from monastery.runtime.owner import is_alive, this_process
+from monastery.runtime.journal import Journal, Record, Writer, decode
+from monastery.runtime.owner import is_dead, this_process
 from monastery.runtime.records import Answer, Item, ItemId, RunId
 from monastery.runtime.store import GENESIS, Append, Entry, PutItem, RunRow, Store
 
 RUN = RunId("run-1")
-DEAD = "0-0:1:1"
+DEAD = "/".join((this_process().split("/")[0], "an-earlier-boot", "1", "1", "1"))
 
 
 def _created(store: Store, run: RunId = RUN, owner: str | None = None) -> RunRow:
@@ -77,11 +77,15 @@ def test_a_run_whose_runtime_died_shows_as_interrupted(tmp_path: Path) -> None:
 
 
 def test_this_process_is_alive_and_another_time_of_its_number_is_not() -> None:
-    """A process number that is used again is not taken for its former owner."""
-    boot, pid, start = this_process().split(":")
-    assert is_alive(f"{boot}:{pid}:{start}")
-    assert not is_alive(f"{boot}:{pid}:{int(start) + 1}")
-    assert not is_alive(f"another-boot:{pid}:{start}")
+    """A number used again is not its former owner; what cannot be judged from here is alive."""
+    machine, boot, namespace, pid, start = this_process().split("/")
+    assert not is_dead(this_process())
+    assert is_dead(f"{machine}/{boot}/{namespace}/{pid}/{int(start) + 1}")
+    assert is_dead(f"{machine}/{boot}/{namespace}/4194304/{start}")
+    assert is_dead(f"{machine}/another-boot/{namespace}/{pid}/{start}")
+    assert not is_dead(f"elsewhere/{boot}/{namespace}/{pid}/1")
+    assert not is_dead(f"{machine}/{boot}/1/{pid}/1")
+    assert not is_dead("")
 
 
 def test_a_batch_is_written_for_all_that_are_not_refused(tmp_path: Path) -> None:
@@ -153,11 +157,11 @@ async def test_concurrent_appends_are_grouped_and_stay_one_chain(tmp_path: Path)
     told: list[Record] = []
     with Store.open(tmp_path) as writing, Store.open(tmp_path) as reading:
         rows = [_created(writing, RunId(f"run-{n}")) for n in range(4)]
-        async with open_writer(writing, trio.to_thread.run_sync) as writer:
-            journals = [Journal(row, writer, told.append) for row in rows]
-            async with trio.open_nursery() as nursery:
-                for journal in journals * 25:
-                    nursery.start_soon(journal.append, RunInterrupted(reason="test"))
+        writer = Writer(writing, trio.to_thread.run_sync)
+        journals = [Journal(row, writer, told.append) for row in rows]
+        async with trio.open_nursery() as nursery:
+            for journal in journals * 25:
+                nursery.start_soon(journal.append, RunInterrupted(reason="test"))
         for row in rows:
             entries = list(reading.entries(row.run))
             assert [decode(entry).seq for entry in entries] == list(range(25))
@@ -169,11 +173,10 @@ async def test_a_failed_commit_reaches_every_caller(tmp_path: Path) -> None:
     """When the database refuses, whoever waited gets the error, and the writer lives on."""
     with Store.open(tmp_path) as writing:
         row = _created(writing)
-        async with open_writer(writing, trio.to_thread.run_sync) as writer:
-            journal = Journal(row, writer, lambda record: None)
-            writing._db.execute("ALTER TABLE events RENAME TO elsewhere")
-            with pytest.raises(StoreError, match="cannot write the journal"):
-                await journal.append(RunInterrupted(reason="lost"))
-            writing._db.execute("ALTER TABLE elsewhere RENAME TO events")
-            await journal.append(RunInterrupted(reason="kept"))
+        journal = Journal(row, Writer(writing, trio.to_thread.run_sync), lambda record: None)
+        writing._db.execute("ALTER TABLE events RENAME TO elsewhere")
+        with pytest.raises(StoreError, match="cannot write the journal"):
+            await journal.append(RunInterrupted(reason="lost"))
+        writing._db.execute("ALTER TABLE elsewhere RENAME TO events")
+        await journal.append(RunInterrupted(reason="kept"))
         assert [entry.seq for entry in writing.entries(row.run)] == [0]

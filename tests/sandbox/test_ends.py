@@ -18,9 +18,7 @@ from monastery.runtime.errors import (
     LimitExceeded,
 )
 from monastery.runtime.records import AgentExited, BoxLimits, BoxSpec, RunId
-from monastery.sandbox import owner
 from monastery.sandbox.box import DockerSandbox
-from monastery.sandbox.engine import Engine
 
 EAT = "x = []\nwhile True: x.append(bytearray(b'1') * (8 << 20))"
 
@@ -242,28 +240,6 @@ async def test_runtimes_leave_each_other_alone(docker_sandbox, engine_api, other
     other.wait()
     await docker_sandbox.forget(run)
     assert left_of(engine_api, run) == []
-
-
-def test_an_owner_that_cannot_be_judged_is_alive():
-    """Another machine, another process namespace, no label: none of these is dead."""
-    place, pid, started = owner.me().rsplit("/", 2)
-    assert not owner.is_dead(owner.me())
-    assert owner.is_dead(f"{place}/{pid}/1")
-    assert owner.is_dead(f"{place}/4194304/{started}")
-    assert not owner.is_dead(f"elsewhere/1/{pid}/1")
-    assert not owner.is_dead("")
-
-
-async def test_an_engine_that_never_answers_is_unavailable(image, monkeypatch, tmp_path):
-    """A socket that accepts and says nothing costs the limit and no more."""
-    path = str(tmp_path / "engine.sock")
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    sock = trio.socket.socket(trio.socket.AF_UNIX)
-    await sock.bind(path)
-    sock.listen(5)
-    with sock, trio.fail_after(5), pytest.raises(EngineUnavailable, match="DOCKER_HOST"):
-        async with DockerSandbox(Engine(limit_seconds=0.3)).open(RunId("r"), BoxSpec(image)):
-            pass
 
 
 async def test_no_engine_is_unavailable(image, monkeypatch, tmp_path):
