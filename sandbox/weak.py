@@ -89,6 +89,7 @@ async def _container(
         "Cmd": [],
         "User": "0:0",
         "OpenStdin": True,
+        "StdinOnce": True,
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
