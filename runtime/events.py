@@ -89,6 +89,7 @@ class BoxStarted(_Strict):
     freezer: str
     engine_runtime: str
     work: Literal["new", "kept", "snapshot"]
+    waived: list[str] = []
 
 
 class SegmentStarted(_Strict):

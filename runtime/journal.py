@@ -5,6 +5,7 @@ a tag and these bytes, and ``prev`` is the hash of the entry before. What is has
 """
 
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ Hop = Callable[..., Awaitable[Any]]
 """Called with a function that blocks and its arguments; returns what the function returns."""
 
 FORMAT_VERSION = 1
+QUICK_SECONDS = 0.002
 _TAG = b"monastery.event.v1\n"
 
 
@@ -65,6 +67,9 @@ def records(store: Store, run: RunId | str) -> Iterator[Record]:
 class Writer:
     """Writes for all runs of a process: what waits while a commit runs goes together in the next.
 
+    A thread hop costs as much as a quick disk's flush. So a commit is made in place as long as the
+    last one took less than `QUICK_SECONDS`; a slow disk, or a crowd of runs, goes through threads.
+
     Args:
         store: Used by this writer alone.
         hop: Runs a function that blocks; in a thread, unless time is virtual.
@@ -74,6 +79,7 @@ class Writer:
         self._store, self._hop = store, hop
         self._waiting: list[_Handed] = []
         self._turn = trio.Lock()
+        self._last_seconds = QUICK_SECONDS
 
     async def write(self, one: Append) -> None:
         """Append durably; return when it is on disk.
@@ -94,11 +100,16 @@ class Writer:
 
     async def _commit(self) -> None:
         batch, self._waiting = self._waiting, []
+        appends, began = [handed.append for handed in batch], time.perf_counter()
         refusals: Sequence[StoreError | None]
         try:
-            refusals = await self._hop(self._store.append, [handed.append for handed in batch])
+            if self._last_seconds < QUICK_SECONDS:
+                refusals = self._store.append(appends)
+            else:
+                refusals = await self._hop(self._store.append, appends)
         except StoreError as exc:
             refusals = [exc] * len(batch)
+        self._last_seconds = time.perf_counter() - began
         for handed, refusal in zip(batch, refusals, strict=True):
             handed.settled, handed.refusal = True, refusal
 

@@ -4,6 +4,7 @@ Each verb first looks whether the journal has its answer already; if so, a crash
 it goes on from there. Going on after a crash and going on are one path.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,10 +69,12 @@ async def live(run: Run, spec: BoxSpec, past: Sequence[EarlierStep]) -> Ending:
             if isinstance(asked, Ending):
                 ending = asked
                 break
+            received = trio.current_time()
             proposal = await freeze(run, box, asked)
             decision, outcome = await take_step(run, proposal, box)
             ending = ending_by(decision, proposal)
             if ending is None:
+                await hold(run, received)
                 await thaw(run, box, asked, decision, outcome)
         model_calls.cancel_scope.cancel()
     return ending
@@ -97,6 +100,7 @@ async def settle(run: Run, box: Box) -> Ending | None:
             freezer=facts.freezer,
             engine_runtime=facts.engine_runtime,
             work=facts.work,
+            waived=list(facts.waived),
         )
     )
     proposal = recall.proposal(run.store, run.segment)
@@ -263,6 +267,21 @@ async def gate(run: Run, proposal: Proposal, result: AuditResult | None) -> Deci
             decision = Decision("reject", by=decision.by, payload=None, feedback=str(exc))
     steps.note_decision(run, proposal, decision)
     return decision
+
+
+async def hold(run: Run, received: float) -> None:
+    """Let a step that is over wait for its tick, if the project holds all of its steps alike.
+
+    After the thaw the agent's clocks show how long it was frozen. Held to whole ticks, a step that
+    was audited within the first looks like one that was not.
+
+    Args:
+        received: When the step was received [seconds, trio's clock].
+    """
+    if run.project.audit.hold == "uniform":
+        tick = run.project.audit.hold_seconds
+        ticks = max(1, math.ceil((trio.current_time() - received) / tick))
+        await trio.sleep_until(received + ticks * tick)
 
 
 async def thaw(

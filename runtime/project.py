@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from monastery.runtime.records import Promise
+
 _UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 _UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -92,6 +94,7 @@ class BoxSettings(Settings):
     transcript: Size = 1 << 20
     payload: Annotated[Size, Field(le=64 << 20)] = 4 << 20
     runtime: str | None = None
+    waive: list[Promise] = []
     files: list[FileSettings] = []
 
 
@@ -127,6 +130,8 @@ class AuditSettings(Settings):
             decide alone and takes the answer later.
         feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
         escalate_seconds: How long an escalated step waits for a person before it expires.
+        hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
+            after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
 
     rate: Rate = 1.0
@@ -134,6 +139,8 @@ class AuditSettings(Settings):
     auditors: list[AuditorSettings] = []
     feedback: Literal["none", "full"] = "none"
     escalate_seconds: Seconds = 86400.0
+    hold: Literal["none", "uniform"] = "none"
+    hold_seconds: Seconds = 60.0
 
 
 class ScriptedPolicySettings(Settings):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from monastery.runtime.errors import BadInput, ProjectInvalid
 from monastery.runtime.executors import KINDS
-from monastery.runtime.faults import check, did_you_mean, shown, validate
+from monastery.runtime.faults import check, did_you_mean, validate
 from monastery.runtime.project import (
     AuditSettings,
     CommandAuditorSettings,
@@ -139,7 +139,8 @@ def _shape(lined: Lined) -> Iterator[Fault]:
     """Yield what is wrong with the file by itself."""
     data = lined.data
     if not isinstance(data, dict):
-        yield Fault((), 1, f"holds {shown(data)}; write a mapping that begins with `name:`")
+        # Not shown: who names the wrong file (a key, an .env) would find it in the logs.
+        yield Fault((), 1, "holds no project; write a mapping that begins with `name:`")
         return
     yield from check(Project, lined, _without_steps(data))
     steps = data.get("steps")

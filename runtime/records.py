@@ -135,6 +135,10 @@ class Change:
     size_bytes: int | None
 
 
+Promise = Literal["seccomp", "memory", "swap", "cpus", "pids", "disk", "version"]
+"""What an engine must be able to do for a box, unless the project waives it by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class BoxLimits:
     """What a box may use."""
@@ -155,12 +159,14 @@ class BoxSpec:
     Attributes:
         image: A local image's name; the box records its digest.
         files: Paths relative to the box's work folder, and the host path each is copied from.
+        waive: Promises that an engine may be unable to keep; see `Promise`.
     """
 
     image: str
     limits: BoxLimits = field(default_factory=BoxLimits)
     files: tuple[tuple[str, str], ...] = ()
     engine_runtime: str | None = None
+    waive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,7 @@ class BoxFacts:
         freezer: How it is frozen: ``cgroup-v1``, ``cgroup-v2``, ``engine`` or ``signals``.
         work: ``new`` when its work folder was filled from the project, ``kept`` when an earlier
             box of the same run left it, ``snapshot`` when it is a fork.
+        waived: The promises that its engine does not keep, and the project does without.
     """
 
     box: str
@@ -180,6 +187,7 @@ class BoxFacts:
     freezer: str
     engine_runtime: str
     work: Literal["new", "kept", "snapshot"]
+    waived: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ import trio
 from monastery.runtime.errors import BoxDied, BoxError, ImageUnfit
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import WORK, Box, Cell
-from monastery.runtime.records import BoxFacts, BoxLimits, BoxSpec, RunId
-from monastery.sandbox import cgroup, reaper
+from monastery.runtime.records import BoxFacts, BoxLimits, BoxSpec, Promise, RunId
+from monastery.sandbox import cgroup, fitness, reaper
 from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL, Engine
 from monastery.sandbox.freezer import EnginePause, Freezer, find_freezer
 from monastery.sandbox.guestbox import GuestBox
@@ -60,6 +60,7 @@ class DockerSandbox:
         self._engine = engine or Engine()
         self._boot_seconds = boot_seconds
         self._local = local
+        self._said: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     def open(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Box]:
         """Open the run's box."""
@@ -80,8 +81,9 @@ class DockerSandbox:
     @asynccontextmanager
     async def _open(self, run: RunId, spec: BoxSpec) -> AsyncIterator[Box]:
         await self._engine.connect()
+        waived = await self._require(spec)
         digest = await self._engine.image(spec.image)
-        spec = replace(spec, image=digest)
+        spec = replace(spec, image=digest, waive=waived)
         async with self._kept_volume(run) as (volume, ready):
 
             async def prepare(work: Work) -> None:
@@ -95,6 +97,7 @@ class DockerSandbox:
                     freezer=made.freezer.name,
                     engine_runtime=made.engine_runtime,
                     work="kept" if ready.is_set() else "new",
+                    waived=waived,
                 )
                 await self._mark_ready(run, ready)
                 box = GuestBox(
@@ -111,6 +114,16 @@ class DockerSandbox:
                     nursery.start_soon(box.watch_disk)
                     log.info("box.opened", box=made.container, run=run, work=facts.work)
                     yield box
+
+    async def _require(self, spec: BoxSpec) -> tuple[Promise, ...]:
+        """Return the promises that the engine does not keep and the project waives.
+
+        Raises:
+            Unfit: It does not keep one that is not waived.
+        """
+        if self._said is None:
+            self._said = await self._engine.version(), await self._engine.info()
+        return fitness.require(*self._said, spec.waive)
 
     @asynccontextmanager
     async def _kept_volume(self, run: RunId) -> AsyncIterator[tuple[dict[str, Any], trio.Event]]:
@@ -191,7 +204,8 @@ class DockerSandbox:
             try:
                 async with background() as nursery:
                     why_ended = partial(self._why_ended, container, stream)
-                    link = GuestLink(stream, spec.limits, why_ended=why_ended)
+                    calls = purpose == "box"
+                    link = GuestLink(stream, spec.limits, calls=calls, why_ended=why_ended)
                     await self._engine.start(container)
                     await self._greet(link, nursery, boots.sent, spec, stream)
                     pid, runtime = await self._process(container)

@@ -81,6 +81,20 @@ class Engine:
         if scope.cancelled_caught:
             raise EngineUnavailable(f"no Docker engine answers; {_MEND}")
 
+    async def version(self) -> dict[str, Any]:
+        """Return what version the engine says it is."""
+        return dict(await self._call(lambda: self._api.version(), creates=False))
+
+    async def info(self) -> dict[str, Any]:
+        """Return what the engine says that it can do."""
+        return dict(await self._call(lambda: self._api.info(), creates=False))
+
+    async def gateways(self) -> list[str]:
+        """Return the addresses at which containers of its networks would find the host."""
+        found = await self._call(lambda: self._api.networks(), creates=False)
+        pools = [pool for net in found for pool in (net.get("IPAM") or {}).get("Config") or ()]
+        return [pool["Gateway"] for pool in pools if pool.get("Gateway")]
+
     # Images.
 
     async def image(self, name: str) -> str:
@@ -93,7 +107,7 @@ class Engine:
             found = await self._call(partial(self._api.inspect_image, name), creates=False)
         except _Missing as exc:
             raise ImageUnfit(
-                f"the engine has no image {name!r}; build it with `make image`, or name another"
+                f"the engine has no image {name!r}; build it with `make setup`, or name another"
                 " in the project's `box.image`"
             ) from exc
         return str(found["Id"])
@@ -220,6 +234,16 @@ class Engine:
         raise EngineUnavailable(
             f"the Docker engine does not attach within {self._limit_seconds} s; {_MEND}"
         )
+
+    async def kept_log(self, container: str) -> bytes:
+        """Return the end of what the engine keeps of a container's output, perhaps nothing."""
+        try:
+            found = await self._call(partial(self._api.logs, container, tail=10), creates=False)
+        except EngineUnavailable as exc:
+            if "logging driver" in str(exc) or "log driver" in str(exc):
+                return b""
+            raise
+        return bytes(found)
 
     async def is_paused(self, container: str) -> bool:
         """Whether the engine says that it is paused."""

@@ -1,102 +1,154 @@
-"""Examining this machine: the engine, and whether a real box holds what it promises.
+"""Examining this machine: its engine, and whether real boxes hold what is promised."""
 
-A handful of probes, each a question with an expected answer; `CONTAINMENT` lists those that are
-asked inside a box. The containment suite asks many more.
-"""
+import secrets
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
-
-import docker
-import docker.errors
-import requests
 import trio
 
-from monastery.runtime.errors import EngineUnavailable
+from monastery.runtime.errors import BoxError, ImageUnfit, Unfit
 from monastery.runtime.ports import Box
+from monastery.runtime.records import BoxSpec, RunId
+from monastery.sandbox import conformance, exhaustion, fitness
+from monastery.sandbox.box import DockerSandbox
+from monastery.sandbox.conformance import GROUPS, LIMITS, Bait
+from monastery.sandbox.engine import Engine
+from monastery.sandbox.finding import Finding
+from monastery.sandbox.probes.attempt import BARE, HOST, WEAK
 
-Verdict = Literal["holds", "fails", "unknown"]
+_HELD_SECONDS = 0.3
 
+_TICKING = """
+import time
+began = last = time.monotonic()
+most = 0.0
+while last < began + 1.0:
+    time.sleep(0.005)
+    now = time.monotonic()
+    most, last = max(most, now - last), now
+print(most)
+"""
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one probe expected, what it saw, and whether that holds."""
-
-    probe: str
-    expected: str
-    seen: str
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A question to the facts that a box tells of itself.
-
-    Attributes:
-        look: Returns what was seen, and whether it is as expected; None when nobody can tell.
-    """
-
-    name: str
-    expected: str
-    look: Callable[[Mapping[str, Any]], tuple[str, bool | None]]
-
-    def ask(self, facts: Mapping[str, Any]) -> Finding:
-        """Return what the facts say; facts that are missing prove nothing."""
-        try:
-            seen, holds = self.look(facts)
-        except (KeyError, TypeError, ValueError) as exc:
-            seen, holds = f"cannot be told: {exc!r}", None
-        return Finding(self.name, self.expected, seen, _verdict(holds))
+Examined = Mapping[str, list[Finding]]
+"""Findings by what they are about, in the order in which to tell them."""
 
 
-async def examine_engine(image: str) -> list[Finding]:
-    """Ask the engine about itself.
+async def examine(
+    image: str, *, runtime: str | None = None, full: bool = False, engine: Engine | None = None
+) -> Examined:
+    """Examine the engine, and two boxes of it.
+
+    Args:
+        runtime: Another runtime of the engine, such as ``runsc``.
+        full: Also use up everything that can be used up, and see every probe come out open in a
+            container that is weak on purpose.
 
     Raises:
         EngineUnavailable: None answers.
     """
-
-    def ask() -> tuple[dict[str, Any], dict[str, Any], str | None]:
-        client = docker.from_env(timeout=10)
-        try:
-            digest = client.images.get(image).id
-        except docker.errors.ImageNotFound:
-            digest = None
-        try:
-            return client.version(), client.info(), digest
-        finally:
-            client.close()
-
+    engine = engine or Engine()
+    await engine.connect()
+    version, info = await engine.version(), await engine.info()
     try:
-        version, info, digest = await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as exc:
-        raise EngineUnavailable(
-            f"no Docker engine answers ({exc}); start it (`make setup` on a bare Debian), or name"
-            " it with DOCKER_HOST"
-        ) from exc
-    facts = {"version": version, "info": info, "digest": digest, "image": image}
-    return [probe.ask(facts) for probe in ENGINE]
+        digest = await engine.image(image)
+    except ImageUnfit:
+        digest = None
+    found = {"engine": fitness.examine(version, info, image, digest)}
+    if runtime is not None and runtime not in info["Runtimes"]:
+        seen = f"the engine has {', '.join(sorted(info['Runtimes']))}; add it to daemon.json"
+        found["engine"].append(Finding("runtime", repr(runtime), seen, "fails"))
+    elif digest is not None:
+        waive = tuple(fitness.lost(version, info))  # said above; see what holds without them
+        gvisor = conformance.is_gvisor(runtime or info.get("DefaultRuntime"))
+        limits = conformance.GVISOR_LIMITS if gvisor else LIMITS
+        spec = BoxSpec(image, limits, engine_runtime=runtime, waive=waive)
+        local = not fitness.is_elsewhere(info)
+        found |= await _in_boxes(engine, spec, local=local, full=full)
+    return found
 
 
-async def examine_box(box: Box) -> list[Finding]:
-    """Ask a fresh box, from the inside, whether it holds."""
-    result = await box.run(["python3", "-c", _INSIDE], timeout_seconds=30.0)
+async def _in_boxes(
+    engine: Engine, spec: BoxSpec, *, local: bool, full: bool
+) -> dict[str, list[Finding]]:
+    sandbox = DockerSandbox(engine)
+    runs = [RunId(f"doctor-{secrets.token_hex(4)}") for _ in range(2)]
+    found: dict[str, list[Finding]] = {}
+    gateways = await engine.gateways()
     try:
-        facts = json.loads(result.stdout)
-    except ValueError:
-        facts = {}
-    findings = [probe.ask(facts) for probe in CONTAINMENT]
-    findings.append(
-        Finding("freezer", "cgroup-v1, cgroup-v2 or engine", box.facts.freezer, "holds")
-        if box.facts.freezer in ("cgroup-v1", "cgroup-v2", "engine")
-        else Finding("freezer", "cgroup or engine", box.facts.freezer, "fails")
+        async with AsyncExitStack() as stack:
+            box, neighbour = [
+                await stack.enter_async_context(sandbox.open(run, spec)) for run in runs
+            ]
+            known = stack.enter_context(conformance.bait(gateways, local=local))
+            async with conformance.listening(neighbour, known) as bait:
+                answers = {one.probe: one for one in await _ask(sandbox, spec, box, bait, runs)}
+            for group, probes in GROUPS.items():
+                found[group] = [answers[probe.name] for probe in probes]
+            found["from outside"] = [
+                await no_log(box, engine),
+                _freezer(box),
+                await freeze(box),
+            ]
+            if full:
+                found["exhaustion"] = await exhaustion.exhaust(sandbox, spec, neighbour)
+                for level in (WEAK, BARE, HOST):
+                    weak = await conformance.ask_control(level, spec.image, known)
+                    found[f"controls: {level}"] = [_control(one) for one in weak]
+    except* (Unfit, BoxError) as exc:
+        reason = "; ".join(str(one) for one in exc.exceptions)
+        found["box"] = [Finding("box", "opens and holds", reason, "fails")]
+    finally:
+        with trio.CancelScope(shield=True):
+            for run in runs:
+                await sandbox.forget(run)
+    return found
+
+
+async def _ask(
+    sandbox: DockerSandbox, spec: BoxSpec, box: Box, bait: Bait, runs: list[RunId]
+) -> list[Finding]:
+    """Try everything; under gVisor what ends the whole box in a box of its own."""
+    if not conformance.is_gvisor(box.facts.engine_runtime):
+        return await conformance.ask(box, bait, limits=spec.limits)
+    calm = [one.name for one in conformance.probes() if one.name not in conformance.EXPLOSIVE]
+    found = await conformance.ask(box, bait, limits=spec.limits, only=calm)
+    for name in conformance.EXPLOSIVE:
+        runs.append(RunId(f"doctor-{secrets.token_hex(4)}"))
+        try:
+            async with sandbox.open(runs[-1], spec) as other:
+                (one,) = await conformance.ask(other, bait, limits=spec.limits, only=[name])
+        except BoxError as exc:
+            one = Finding(name, "bounded", f"the box broke: {exc}", "unknown")
+        if one.seen.startswith("the box broke"):
+            one = replace(one, seen=f"the whole box ended ({one.seen})", verdict="holds")
+        found.append(one)
+    return [conformance.by_gvisor(one) for one in found]
+
+
+def _control(seen: Finding) -> Finding:
+    """Return what a probe's control says of it: one that is closed there proves nothing here."""
+    open_there = seen.verdict == "fails"
+    return Finding(
+        f"control: {seen.probe}", "open", seen.seen, "holds" if open_there else "unknown"
     )
-    return [*findings, await _freeze(box)]
 
 
-async def _freeze(box: Box) -> Finding:
+async def no_log(box: Box, engine: Engine) -> Finding:
+    """Let the box write, and see whether the engine kept any of it on the host's disk."""
+    await box.run(["python3", "-c", "print('x' * 100000)"])
+    kept = await engine.kept_log(box.facts.box)
+    seen = f"{len(kept)} bytes of the last lines" if kept else "nothing"
+    return Finding("log on the host's disk", "nothing", seen, "fails" if kept else "holds")
+
+
+def _freezer(box: Box) -> Finding:
+    name = box.facts.freezer
+    known = name in ("cgroup-v1", "cgroup-v2", "engine")
+    return Finding("freezer", "cgroup or engine", name, "holds" if known else "fails")
+
+
+async def freeze(box: Box) -> Finding:
     """Freeze the box while a program in it watches the clock: it must miss the time."""
     gaps: list[float] = []
 
@@ -106,169 +158,11 @@ async def _freeze(box: Box) -> Finding:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
-        await trio.sleep(0.4)
+        await trio.sleep(0.3)
         took = await box.freeze()
         await trio.sleep(_HELD_SECONDS)
         await box.thaw()
     seen = f"confirmed in {took * 1000:.2f} ms; a program in it missed {gaps[0]:.2f} s"
-    return Finding(
-        "freeze",
-        f"confirmed, and no instruction for {_HELD_SECONDS} s",
-        seen,
-        _verdict(gaps[0] >= 0.95 * _HELD_SECONDS),
-    )
-
-
-def _verdict(holds: bool | None) -> Verdict:
-    return "unknown" if holds is None else "holds" if holds else "fails"
-
-
-_HELD_SECONDS = 0.3
-
-_TICKING = """
-import time
-began = last = time.monotonic()
-most = 0.0
-while last < began + 1.5:
-    time.sleep(0.005)
-    now = time.monotonic()
-    most, last = max(most, now - last), now
-print(most)
-"""
-
-_INSIDE = """
-import json, os, socket
-status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines()
-              if ":\\t" in line)
-def writable(folder):
-    path = os.path.join(folder, ".probe")
-    try:
-        open(path, "w").close()
-        os.unlink(path)
-        return True
-    except OSError:
-        return False
-def reaches(family, address):
-    with socket.socket(family, socket.SOCK_STREAM) as door:
-        door.settimeout(2)
-        try:
-            door.connect(address)
-        except socket.timeout:
-            return "no answer"
-        except OSError as exc:
-            return os.strerror(exc.errno) if exc.errno else str(exc)
-        return "connected"
-sockets = ["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock",
-           "/run/podman/podman.sock", "/run/crio/crio.sock"]
-print(json.dumps({
-    "devices": sorted(name for _, name in socket.if_nameindex()),
-    "outside": reaches(socket.AF_INET, ("192.0.2.1", 80)),
-    "caps": {name: int(status[name], 16) for name in status if name.startswith("Cap")},
-    "nnp": int(status["NoNewPrivs"]), "seccomp": int(status["Seccomp"]),
-    "uids": sorted(set(status["Uid"].split())), "gids": sorted(set(status["Gid"].split())),
-    "writable": [f for f in ("/", "/etc", "/usr", "/usr/bin", "/var", "/root") if writable(f)],
-    "sockets": [path for path in sockets if os.path.exists(path)],
-}))
-"""
-
-
-def _engine_version(facts: Mapping[str, Any]) -> tuple[str, bool | None]:
-    version = facts["version"]
-    return f"{version['Version']}, API {version['ApiVersion']}, {version['Os']}", None
-
-
-def _security(facts: Mapping[str, Any], name: str) -> bool:
-    return any(f"name={name}" in option for option in facts["info"]["SecurityOptions"] or ())
-
-
-def _live_restore(facts: Mapping[str, Any]) -> tuple[str, bool | None]:
-    if facts["info"]["LiveRestoreEnabled"]:
-        return "on", True
-    return 'off: write {"live-restore": true} into /etc/docker/daemon.json', False
-
-
-def _image(facts: Mapping[str, Any]) -> tuple[str, bool | None]:
-    if facts["digest"]:
-        return str(facts["digest"])[:19], True
-    return f"{facts['image']!r} is missing: make it with `make setup`", False
-
-
-def _gvisor(facts: Mapping[str, Any]) -> tuple[str, bool | None]:
-    runtimes = sorted(facts["info"]["Runtimes"])
-    if "runsc" in runtimes:
-        return "runsc", True
-    return "not there (optional: box.runtime: runsc)", None
-
-
-ENGINE = (
-    Probe("engine", "answers", lambda f: (_engine_version(f)[0], True)),
-    Probe(
-        "cgroup version",
-        "1 or 2",
-        lambda f: (str(f["info"]["CgroupVersion"]), f["info"]["CgroupVersion"] in ("1", "2")),
-    ),
-    Probe(
-        "storage driver",
-        "overlay2 or overlayfs",
-        lambda f: (f["info"]["Driver"], f["info"]["Driver"] in ("overlay2", "overlayfs") or None),
-    ),
-    Probe("live-restore", "on", _live_restore),
-    Probe(
-        "seccomp",
-        "on",
-        lambda f: ("on" if _security(f, "seccomp") else "off", _security(f, "seccomp")),
-    ),
-    Probe(
-        "user namespaces",
-        "on or off",
-        lambda f: ("on" if _security(f, "userns") else "off, boxes run as another user", True),
-    ),
-    Probe("gVisor", "runsc", _gvisor),
-    Probe("image", "there", _image),
-)
-"""What is asked of the engine."""
-
-
-def _caps(facts: Mapping[str, Any]) -> tuple[str, bool]:
-    held = {name: value for name, value in facts["caps"].items() if value}
-    told = ", ".join(f"{name}={value:x}" for name, value in held.items())
-    return told or "none", len(facts["caps"]) >= 4 and not held
-
-
-CONTAINMENT = (
-    Probe(
-        "network devices",
-        "only lo",
-        lambda f: (", ".join(f["devices"]) or "none", set(f["devices"]) <= {"lo"}),
-    ),
-    Probe(
-        "way out",
-        "unreachable",
-        lambda f: (f["outside"], "unreachable" in f["outside"].lower()),
-    ),
-    Probe("capabilities", "none", _caps),
-    Probe("new privileges", "never", lambda f: (f"NoNewPrivs={f['nnp']}", f["nnp"] == 1)),
-    Probe("system calls", "filtered", lambda f: (f"Seccomp={f['seccomp']}", f["seccomp"] == 2)),
-    Probe(
-        "user",
-        "not root",
-        lambda f: (
-            f"uid {'/'.join(f['uids'])}, gid {'/'.join(f['gids'])}",
-            "0" not in f["uids"] + f["gids"],
-        ),
-    ),
-    Probe(
-        "root file system",
-        "read-only",
-        lambda f: (
-            f"writable: {', '.join(f['writable'])}" if f["writable"] else "read-only",
-            not f["writable"],
-        ),
-    ),
-    Probe(
-        "engine socket",
-        "none",
-        lambda f: (", ".join(f["sockets"]) or "none", not f["sockets"]),
-    ),
-)
-"""What is asked inside a box."""
+    expected = f"confirmed, and no instruction for {_HELD_SECONDS} s"
+    holds = gaps[0] >= 0.95 * _HELD_SECONDS
+    return Finding("freeze", expected, seen, "holds" if holds else "fails")

@@ -78,17 +78,52 @@ MASKED = [
     "/sys/bus",
     "/sys/class",
     "/sys/dev",
-    "/sys/devices/pci0000:00",
-    "/sys/devices/virtual/dmi",
-    "/sys/devices/virtual/powercap",
     "/sys/firmware",
-    "/sys/fs/bpf",
-    "/sys/fs/ext4",
     "/sys/hypervisor",
     "/sys/kernel",
     "/sys/module",
     "/sys/power",
+    "/sys/devices/LNXSYSTM:00",
+    "/sys/devices/breakpoint",
+    "/sys/devices/faux",
+    "/sys/devices/intel_pt",
+    "/sys/devices/isa",
+    "/sys/devices/kprobe",
+    "/sys/devices/msr",
+    "/sys/devices/pci0000:00",
+    "/sys/devices/platform",
+    "/sys/devices/pnp0",
+    "/sys/devices/power",
+    "/sys/devices/software",
+    "/sys/devices/tracepoint",
+    "/sys/devices/uncore_imc",
+    "/sys/devices/uprobe",
+    "/sys/devices/virtual",
+    "/sys/devices/system/clockevents",
+    "/sys/devices/system/clocksource",
+    "/sys/devices/system/container",
+    "/sys/devices/system/machinecheck",
+    "/sys/devices/system/memory",
+    "/sys/devices/system/node",
+    "/sys/fs/bpf",
+    "/sys/fs/btrfs",
+    "/sys/fs/erofs",
+    "/sys/fs/ext4",
+    "/sys/fs/f2fs",
+    "/sys/fs/fuse",
+    "/sys/fs/pstore",
+    "/sys/fs/smackfs",
+    "/sys/fs/selinux",
+    "/sys/fs/tmpfs",
+    "/sys/fs/xfs",
 ]
+
+_OF_PROMISE = {
+    "memory": ("Memory", "MemorySwap"),
+    "cpus": ("NanoCpus",),
+    "pids": ("PidsLimit",),
+}
+"""What is left out for a waived promise."""
 
 READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
@@ -119,7 +154,6 @@ def container_config(
         "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
         "Labels": dict(labels),
         "Healthcheck": {"Test": ["NONE"]},
-        "NetworkDisabled": True,
         "OpenStdin": True,
         "StdinOnce": True,  # when the runtime is gone the guest hears it, and ends
         "AttachStdin": True,
@@ -134,6 +168,8 @@ def _host_config(spec: BoxSpec, volume: str, image_volumes: Sequence[str]) -> di
     limits = spec.limits
     config: dict[str, Any] = {
         "NetworkMode": "none",
+        "Dns": ["127.0.0.1"],  # else the host's name servers are told
+        "DnsSearch": ["."],
         "IpcMode": "private",
         "CgroupnsMode": "private",
         "CapDrop": ["ALL"],
@@ -166,6 +202,11 @@ def _host_config(spec: BoxSpec, volume: str, image_volumes: Sequence[str]) -> di
     }
     if spec.engine_runtime is not None:
         config["Runtime"] = spec.engine_runtime
+    for promise in spec.waive:  # engines refuse to make what they cannot do
+        for key in _OF_PROMISE.get(promise, ()):
+            config.pop(key)
+    if "seccomp" in spec.waive:
+        config["SecurityOpt"] = ["no-new-privileges"]
     return config
 
 
@@ -174,10 +215,15 @@ def shm_bytes(limits: BoxLimits) -> int:
     return min(limits.memory_bytes // 4, 64 << 20)
 
 
+def tmp_bytes(limits: BoxLimits) -> int:
+    """Return the size of /tmp; it counts as memory."""
+    return min(limits.memory_bytes // 2, 512 << 20)
+
+
 def _tmpfs(limits: BoxLimits, image_volumes: Sequence[str]) -> dict[str, str]:
     """Return the folders that are writable beside the work folder; they count as memory."""
     options = "rw,exec,nosuid,nodev,nr_inodes=65536"
-    large = f"{options},mode=1777,size={min(limits.memory_bytes // 2, 512 << 20)}"
+    large = f"{options},mode=1777,size={tmp_bytes(limits)}"
     found = {"/tmp": large}  # noqa: S108 - the box's own
     found["/run"] = f"{options},uid=1000,gid=1000,mode=0755,size={RUN_BYTES}"
     found.update({folder: large for folder in image_volumes if folder not in (WORK, "/run")})

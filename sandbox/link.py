@@ -24,7 +24,7 @@ from monastery.runtime.records import (
     ProposalRequest,
 )
 from monastery.sandbox import wire
-from monastery.sandbox.stream import GuestStream
+from monastery.sandbox.stream import GuestStream, one_line
 from monastery.sandbox.transcript import Recorder
 
 _BOOT = """
@@ -81,10 +81,16 @@ def boot(
 
 @dataclass
 class _Job:
-    """A command or a file that somebody waits for."""
+    """A command or a file that somebody waits for.
+
+    Attributes:
+        parts: What came of it, by descriptor; of no other is anything taken.
+        ends: How it may end, if it is not refused.
+    """
 
     limit_bytes: int = 0
-    parts: dict[int, bytearray] = field(default_factory=lambda: {n: bytearray() for n in range(3)})
+    parts: dict[int, bytearray] = field(default_factory=dict)
+    ends: type[wire.Done | wire.Ended] = wire.Done
     settled: trio.Event = field(default_factory=trio.Event)
     how: wire.Done | wire.Ended | wire.Refused | None = None
 
@@ -101,6 +107,7 @@ class GuestLink:
     """Speaks with one guest; a `Cell`, and the speaking half of a `Box`.
 
     Args:
+        calls: Whether its agent may propose and call the model; in a fork there is none.
         why_ended: Says what became of the box when its stream ends.
     """
 
@@ -109,6 +116,7 @@ class GuestLink:
         stream: GuestStream,
         limits: BoxLimits,
         *,
+        calls: bool = True,
         why_ended: Callable[[], Awaitable[BoxError]],
     ) -> None:
         self.transcript = Recorder(limits.transcript_bytes)
@@ -116,6 +124,7 @@ class GuestLink:
         self.python = ""
         self._stream = stream
         self._limits = limits
+        self._max_calls = wire.MAX_CALLS if calls else 0
         self._why_ended = why_ended
         self._broken: BoxError | None = None
         self._greeted = trio.Event()
@@ -124,9 +133,16 @@ class GuestLink:
         self._jobs: dict[int, _Job] = {}
         self._last_call = 0
         self._incoming: dict[int, _Call] = {}
+        self._unanswered: set[int] = set()
+        # A call is over when its answer is being written and not before: who asks and does not
+        # listen comes to the end of its calls, and never fills the outbox.
         self._open: set[int] = set()
+        self._proposal = 0
         # Room for answers that wait for the thaw; there are never more than MAX_CALLS of them.
-        self._outbox, self._to_write = trio.open_memory_channel[bytes](wire.MAX_CALLS * 4)
+        # With a line goes the number of the call that it answers, or 0.
+        self._outbox, self._to_write = trio.open_memory_channel[tuple[bytes, int]](
+            wire.MAX_CALLS * 4
+        )
         # Room for all that may be open at once: the reader must never wait for the loop, which
         # may be waiting for a command's result that only the reader can bring.
         self._said, self._heard = trio.open_memory_channel[FromAgent](wire.MAX_CALLS + 1)
@@ -173,16 +189,20 @@ class GuestLink:
                 limit_bytes=max_output_bytes,
             )
 
-        job = await self._settle(_Job(max_output_bytes), lines)
-        if not isinstance(job.how, wire.Ended):
-            raise self._fail(GuestMisbehaved("the guest did not say how a command ended"))
-        out, err = bytes(job.parts[1]), bytes(job.parts[2])
+        parts = {1: bytearray(), 2: bytearray()}
+        job = await self._settle(_Job(max_output_bytes, parts, wire.Ended), lines)
+        assert isinstance(job.how, wire.Ended)
+        out, err = bytes(parts[1]), bytes(parts[2])
+        for kept, seen in ((out, job.how.out), (err, job.how.err)):
+            if len(kept) != min(seen, max_output_bytes):
+                why = f"the guest counted {seen} bytes of output and sent {len(kept)}"
+                raise self._fail(GuestMisbehaved(why))
         return CommandResult(job.how.code, out, err, job.how.out, job.how.err)
 
     async def read_file(self, path: str, *, max_bytes: int = 16 << 20) -> bytes:
         """Return a regular file's bytes."""
         job = await self._settle(
-            _Job(max_bytes),
+            _Job(max_bytes, {0: bytearray()}),
             lambda number: iter(
                 [wire.encode("read", job=number, path=path, limit_bytes=max_bytes)]
             ),
@@ -239,9 +259,9 @@ class GuestLink:
                 f"an answer of {len(line)} bytes is more than the {wire.ANSWER_BYTES} that a box"
                 " takes; write a file into the box instead"
             )
-        if call in self._open:
-            self._open.discard(call)
-            await self._send(line)
+        if call in self._unanswered:
+            self._unanswered.discard(call)
+            await self._send(line, call)
 
     def fail(self, error: BoxError) -> None:
         """Make this the answer to everything from now on."""
@@ -251,7 +271,8 @@ class GuestLink:
 
     async def _write(self) -> None:
         try:
-            async for line in self._to_write:
+            async for line, call in self._to_write:
+                self._close_call(call)
                 await self._stream.send_all(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the reader will find out why
@@ -275,16 +296,23 @@ class GuestLink:
 
     def _take(self, message: wire.Message) -> None:
         """Deal with one message, which may be hostile."""
+        if isinstance(message, wire.Hello) == self._greeted.is_set():
+            raise GuestMisbehaved("the guest must say hello first, and once")
         match message:
             case wire.Data(job=number, fd=fd, data=data):
                 job = self._job(number)
                 if job is not None:
-                    if fd not in job.parts or len(job.parts[fd]) + len(data) > job.limit_bytes:
+                    room = job.limit_bytes - len(job.parts[fd]) if fd in job.parts else -1
+                    if len(data) > room:
                         raise GuestMisbehaved("the guest sent more than it was asked for")
                     job.parts[fd] += data
             case wire.Done(job=number) | wire.Ended(job=number) | wire.Refused(job=number):
                 job = self._job(number)
                 if job is not None:
+                    if not isinstance(message, job.ends | wire.Refused):
+                        raise GuestMisbehaved(
+                            f"the guest ended job {number} as another kind of job"
+                        )
                     job.how = message
                     job.settled.set()
             case wire.Print(data=data):
@@ -296,11 +324,10 @@ class GuestLink:
             case wire.Dropped(call=call):
                 if self._incoming.pop(call, None) is None:
                     raise GuestMisbehaved(f"the guest dropped call {call}, which was not coming")
+                self._close_call(call)
             case wire.Exited(code=code):
                 self._tell(AgentExited(code))
             case wire.Hello(python=python):
-                if self._greeted.is_set():
-                    raise GuestMisbehaved("the guest said hello twice")
                 self.python = python
                 self._greeted.set()
 
@@ -308,15 +335,23 @@ class GuestLink:
         """Return the job, None when nobody waits for it any more."""
         if not 0 < number <= self._last_job:
             raise GuestMisbehaved(f"the guest spoke of job {number}, which there never was")
-        return self._jobs.get(number)
+        job = self._jobs.get(number)
+        if job is not None and job.settled.is_set():
+            raise GuestMisbehaved(f"the guest spoke of job {number} after its end")
+        return job
 
     def _begin_call(self, asked: wire.Call) -> None:
         limits = {"propose": 2 * self._limits.payload_bytes, "model": wire.MODEL_BYTES}
         if asked.call != self._last_call + 1 or not 0 <= asked.size <= limits[asked.what]:
             raise GuestMisbehaved(f"the guest began call {asked.call} of {asked.size} bytes")
-        if len(self._incoming) + len(self._open) >= wire.MAX_CALLS:
-            raise GuestMisbehaved(f"the guest opened more than {wire.MAX_CALLS} calls")
+        if len(self._open) >= self._max_calls:
+            raise GuestMisbehaved(f"the guest opened more than {self._max_calls} calls")
+        if asked.what == "propose":
+            if self._proposal:
+                raise GuestMisbehaved("the guest proposed while a proposal was open")
+            self._proposal = asked.call
         self._last_call = asked.call
+        self._open.add(asked.call)
         self._incoming[asked.call] = _Call(asked)
         if not asked.size:
             self._end_call(asked.call)
@@ -332,18 +367,22 @@ class GuestLink:
     def _end_call(self, number: int) -> None:
         """Hand a whole call to the loop, or tell its asker what is wrong with it."""
         call = self._incoming.pop(number)
-        self._open.add(number)
         try:
             request = _request(call.asked, bytes(call.data), self._limits)
         except wire.NotARequest as exc:
-            self._open.discard(number)
             line = wire.encode("answer", call=number, reply={"error": str(exc)})
             try:
-                self._outbox.send_nowait(line)
+                self._outbox.send_nowait((line, number))
             except (trio.WouldBlock, trio.BrokenResourceError):
                 raise GuestMisbehaved("the guest asks nonsense and does not listen") from exc
         else:
+            self._unanswered.add(number)
             self._tell(request)
+
+    def _close_call(self, number: int) -> None:
+        self._open.discard(number)
+        if self._proposal == number:
+            self._proposal = 0
 
     def _tell(self, message: FromAgent) -> None:
         try:
@@ -375,13 +414,13 @@ class GuestLink:
         if job.how is None:
             self.check()
         if isinstance(job.how, wire.Refused):
-            raise BadInput(job.how.why.decode("utf-8", "backslashreplace"))
+            raise BadInput(one_line(job.how.why))
         return job
 
-    async def _send(self, line: bytes) -> None:
+    async def _send(self, line: bytes, call: int = 0) -> None:
         self.check()
         try:
-            await self._outbox.send(line)
+            await self._outbox.send((line, call))
         except trio.BrokenResourceError:
             self.check()
             raise

@@ -177,6 +177,7 @@ class ScriptedBox(ScriptedCell):
             freezer="signals",
             engine_runtime="scripted",
             work="kept" if kept else "new",
+            waived=spec.waive,  # as if its engine could keep none of them
         )
         self.inside: Inside | None = None
         self.closed = False

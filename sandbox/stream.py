@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-from monastery.runtime.errors import EngineUnavailable
+from monastery.runtime.errors import BoxDied, EngineUnavailable
 
 LAST_WORDS_BYTES = 4096
 
@@ -123,6 +123,9 @@ class AttachedStream:
 class Demultiplexer:
     """Takes the frames of an attached stream apart, however they are cut.
 
+    The heads are the engine's and not the guest's; after one that cannot be a head nothing can be
+    told apart any more.
+
     Attributes:
         stderr: The last bytes of stderr, at most `LAST_WORDS_BYTES`.
     """
@@ -134,7 +137,11 @@ class Demultiplexer:
         self._left_bytes = 0
 
     def feed(self, raw: bytes) -> bytes:
-        """Return the bytes of stdout that are in this piece of the stream."""
+        """Return the bytes of stdout that are in this piece of the stream.
+
+        Raises:
+            BoxDied: These are no frames.
+        """
         out: list[bytes] = []
         at = 0
         while at < len(raw):
@@ -144,6 +151,8 @@ class Demultiplexer:
                 at += need
                 if len(self._head) == 8:
                     self._kind = self._head[0]
+                    if self._kind not in (1, 2) or any(self._head[1:4]):
+                        raise BoxDied(f"the engine sent {self._head!r}, which is no frame")
                     self._left_bytes = int.from_bytes(self._head[4:], "big")
                     self._head = b""
                 continue

@@ -135,7 +135,7 @@ class UnboxedSandbox:
                     stream = PipeStream(process)
                     nursery.start_soon(stream.listen_for_last_words)
                     why_ended = partial(_why_ended, process, stream)
-                    link = GuestLink(stream, spec.limits, why_ended=why_ended)
+                    link = GuestLink(stream, spec.limits, calls=calls, why_ended=why_ended)
                     await link.start(nursery, boots.sent, limit_seconds=_BOOT_SECONDS)
                     yield _Running(process.pid, run_folder, link, freezer)
             finally:

@@ -9,8 +9,9 @@ is told so, and only a guest that does ends the run.
 """
 
 import json
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -34,6 +35,19 @@ MODEL_BYTES = 4 << 20
 DEPTH = 64
 """How deeply the JSON of an agent may be nested."""
 
+VALUES = 200_000
+"""How many values the JSON of an agent may hold: empty lists take thirty times their text."""
+
+EVIDENCE = 64
+"""How many pieces of evidence a proposal may have."""
+
+NAME_CHARACTERS = 255
+"""The longest kind of a step, and the longest name of a piece of evidence."""
+
+Number = Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+ExitCode = Annotated[int, msgspec.Meta(ge=-64, le=255)]
+
 
 class _Message(msgspec.Struct, tag_field="op", forbid_unknown_fields=True):
     """One line from the guest."""
@@ -42,59 +56,59 @@ class _Message(msgspec.Struct, tag_field="op", forbid_unknown_fields=True):
 class Hello(_Message, tag="hello"):
     """The guest is there."""
 
-    python: str
+    python: Annotated[str, msgspec.Meta(max_length=16)]
 
 
 class Done(_Message, tag="done"):
     """A job was done, or a file's last byte was sent."""
 
-    job: int
+    job: Number
 
 
 class Refused(_Message, tag="refused"):
     """A job cannot be done."""
 
-    job: int
+    job: Number
     why: bytes
 
 
 class Data(_Message, tag="data"):
     """Bytes of a file (0), or of a command's stdout (1) or stderr (2)."""
 
-    job: int
-    fd: int
+    job: Number
+    fd: Literal[0, 1, 2]
     data: bytes
 
 
 class Ended(_Message, tag="ended"):
     """A command ended; `code` is None when its time was over, `out` and `err` count bytes."""
 
-    job: int
-    code: int | None
-    out: int
-    err: int
+    job: Number
+    code: ExitCode | None
+    out: Count
+    err: Count
 
 
 class Call(_Message, tag="call"):
     """A process in the box asks for something; `size` bytes follow in parts."""
 
-    call: int
+    call: Number
     what: Literal["propose", "model"]
-    size: int
+    size: Count
     head: bytes
 
 
 class Part(_Message, tag="part"):
     """Bytes that belong to a call."""
 
-    call: int
+    call: Number
     data: bytes
 
 
 class Dropped(_Message, tag="dropped"):
     """The asker went away before its call was whole."""
 
-    call: int
+    call: Number
 
 
 class Print(_Message, tag="print"):
@@ -106,7 +120,7 @@ class Print(_Message, tag="print"):
 class Exited(_Message, tag="exited"):
     """The agent's program ended."""
 
-    code: int
+    code: ExitCode
 
 
 Message = Hello | Done | Refused | Data | Ended | Call | Part | Dropped | Print | Exited
@@ -163,6 +177,10 @@ def parse_head(call: Call) -> Head:
     sizes = head.sizes
     if head.what != call.what or not sizes or min(sizes) < 0 or sum(sizes) != call.size:
         raise NotARequest("the request's sizes are wrong")
+    if len(sizes) > EVIDENCE + 1:
+        raise NotARequest(f"a proposal has at most {EVIDENCE} pieces of evidence")
+    if max(map(len, [head.kind, *head.names])) > NAME_CHARACTERS:
+        raise NotARequest(f"a kind or a name is longer than {NAME_CHARACTERS} characters")
     if head.what == "propose" and len(head.names) != len(head.sizes) - 1:
         raise NotARequest("the request must name each piece of evidence")
     if head.what == "propose" and len(set(head.names)) != len(head.names):
@@ -183,15 +201,16 @@ def parse_body(data: bytes) -> Mapping[str, Any]:
 
 
 def parse_json(data: bytes) -> Any:
-    """Read JSON of a stranger: UTF-8, no duplicate keys, no NaN, no deep nesting.
+    """Read JSON of a stranger: UTF-8, no duplicate keys, no NaN, no infinity, no deep nesting.
 
     Raises:
         NotARequest: It is not that.
     """
     try:
         text = data.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        text.encode("utf-8")
+        value = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
+        )
         _no_deeper(value)
         msgspec.json.encode(value)  # refuses lone surrogates, which JSON's escapes can spell
     except (ValueError, RecursionError) as exc:
@@ -210,10 +229,20 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # 1e999: the record would hold null where the policy saw a number
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return number
+
+
 def _no_deeper(value: Any) -> None:
-    """Refuse nesting deeper than `DEPTH`."""
-    level = [value]
+    """Refuse nesting deeper than `DEPTH`, and more than `VALUES` values."""
+    level, left = [value], VALUES
     for _ in range(DEPTH):
+        left -= len(level)
+        if left < 0:
+            raise ValueError(f"more than {VALUES} values")
         level = [
             inner
             for outer in level

@@ -11,6 +11,7 @@ quota needs a file system of its own for each box; see docs/design/work-folder.m
 
 import hashlib
 import os
+import posixpath
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -214,7 +215,7 @@ def _pack(files: Files) -> IO[bytes]:
         member.uid, member.gid = AGENT
         member.uname = member.gname = ""
         member.mode &= 0o1777
-        return member if member.isfile() or member.isdir() or member.issym() else None
+        return _straight(member) if member.isfile() or member.isdir() or member.issym() else None
 
     with tarfile.open(fileobj=packed, mode="w|") as archive:
         top = tarfile.TarInfo(_TOP)
@@ -237,6 +238,15 @@ def _pack(files: Files) -> IO[bytes]:
 
 def _owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid, member.gid = AGENT
+    return member
+
+
+def _straight(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Say where a link leads without ``..`` above the root, which engines refuse to unpack."""
+    if member.issym():
+        leads = posixpath.join(posixpath.dirname(member.name), member.linkname)
+        if posixpath.normpath(leads).startswith(".."):
+            member.linkname = posixpath.normpath(f"/{leads}")
     return member
 
 
@@ -297,7 +307,7 @@ def _spool(pieces: Iterator[bytes], *, limit_bytes: int) -> IO[bytes]:
                 member.mode &= 0o1777
                 copy.addfile(member, archive.extractfile(member))
             elif member.isdir() or member.issym() or member.islnk():
-                copy.addfile(member)
+                copy.addfile(_straight(member))
     spooled.seek(0)
     return spooled
 

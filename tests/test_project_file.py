@@ -217,8 +217,8 @@ _BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "\n".join(
     [
         (b"", "is empty"),
         (b"# only a remark\n", "is empty"),
-        (b"- 1\n", "holds [1]; write a mapping"),
-        (b"just text", "holds 'just text'; write a mapping"),
+        (b"- 1\n", "holds no project; write a mapping"),
+        (b"just text", "holds no project; write a mapping"),
         (b"name: \xff\n", "byte 0xff is not UTF-8"),
         ("name: x\n".encode("utf-16"), "is not UTF-8"),
         (b"a: 1\n" * 300_000, "more than 1048576"),

@@ -9,10 +9,11 @@ from monastery.runtime.project import AuditorSettings, CommandAuditorSettings
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.run import World
 from monastery.sandbox.box import DockerSandbox
-from monastery.sandbox.examine import Finding, examine_box, examine_engine
+from monastery.sandbox.examine import examine
+from monastery.sandbox.finding import Finding
 from monastery.sandbox.weak import run_weak
 
-__all__ = ["Finding", "examine_box", "examine_engine", "run_weak", "sandbox", "world"]
+__all__ = ["Finding", "examine", "run_weak", "sandbox", "world"]
 
 
 def world(loaded: Loaded, desk: Desk, calls: int) -> World:

@@ -34,7 +34,7 @@ def image(engine_api) -> str:
     try:
         engine_api.inspect_image(IMAGE)
     except docker.errors.ImageNotFound:
-        pytest.fail(f"these tests need the image {IMAGE!r}: `make image`")
+        pytest.fail(f"these tests need the image {IMAGE!r}: `make setup`")
     return IMAGE
 
 

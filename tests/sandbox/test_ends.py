@@ -149,7 +149,7 @@ def empty_tar() -> bytes:
 
 async def test_a_missing_image_is_unfit(opened, docker_sandbox):
     """The message names the image and the mend."""
-    with pytest.raises(ImageUnfit, match=r"'no-such-image:ever'.*make image"):
+    with pytest.raises(ImageUnfit, match=r"'no-such-image:ever'.*make setup"):
         async with opened(docker_sandbox, image="no-such-image:ever"):
             pass
 

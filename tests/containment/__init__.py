@@ -1,0 +1,1 @@
+"""Containment: a test behind every sentence of docs/containment.md."""
