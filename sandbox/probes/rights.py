@@ -68,7 +68,7 @@ def _real_time(given: dict[str, Any]) -> Seen:
 
 
 def _processes(given: dict[str, Any]) -> Seen:
-    """Fork more often than the limit allows, and take all of them back: the next probe forks too."""
+    """Fork more often than the limit allows, and take all back: the next probe forks too."""
     most = given["limits"]["pids"] + 64
     made: list[int] = []
     try:
