@@ -175,7 +175,7 @@ def _start(project: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if " 3 " in line and "thinking" in line:
+        if line.split()[-2:] == ["3", "thinking"]:
             break
     else:
         raise AssertionError(process.stderr.read() if process.stderr else "")
