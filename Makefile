@@ -5,9 +5,10 @@ VENV   := $(CURDIR)/.venv/bin
 MYPY   := "$(VENV)"/mypy --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/build/mypy"
 LINKS  := build/types/monastery
 ARGS   ?=
+INPUTS ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench pins clean venv style types
+.PHONY: help setup demo test lint format bench fuzz pins clean venv style types
 
 help: ## print this list
 	@echo "Monastery: a runtime for myopic boxed agents. Targets:"
@@ -25,11 +26,14 @@ test: setup lint ## lint, then every test; ARGS="tests/test_scripts.py -x" passe
 lint: style types ## ruff (check, format) and mypy, strict
 
 format: venv ## let ruff mend what it can
-	@"$(VENV)"/ruff check --fix . scripts/demo
-	@"$(VENV)"/ruff format . scripts/demo
+	@"$(VENV)"/ruff check --fix . scripts/demo scripts/fuzz
+	@"$(VENV)"/ruff format . scripts/demo scripts/fuzz
 
 bench: setup ## measure what the runtime adds to a step
 	@for file in benchmarks/*.py; do echo "== $$file" && "$(VENV)"/python "$$file" $(ARGS) || exit; done
+
+fuzz: setup ## play hostile streams to the runtime; INPUTS=1000000 for a million
+	@"$(VENV)"/python scripts/fuzz --inputs $(INPUTS)
 
 pins: ## write requirements.txt anew from pyproject.toml
 	@scripts/setup pins
@@ -42,8 +46,8 @@ venv:
 	@scripts/setup venv
 
 style: venv
-	@"$(VENV)"/ruff check . scripts/demo
-	@"$(VENV)"/ruff format --check . scripts/demo
+	@"$(VENV)"/ruff check . scripts/demo scripts/fuzz
+	@"$(VENV)"/ruff format --check . scripts/demo scripts/fuzz
 
 # Checkers cannot see through an editable install that maps four folders to one package. They can
 # follow links, and a folder's link shows new files at once.
@@ -53,3 +57,4 @@ types: venv
 	@cd build/types && $(MYPY) -p monastery
 	@cd scripts && $(MYPY) -p machine
 	@cd scripts && $(MYPY) demo
+	@cd scripts && $(MYPY) fuzz

@@ -60,19 +60,19 @@ class ImageUnfit(Unfit):
 
 
 class BoxError(MonasteryError):
-    """The box broke. The run ends and its journal stays whole."""
-
-
-class BoxDied(BoxError):
-    """The guest or its container is gone.
+    """The box broke. The run ends and its journal stays whole.
 
     Attributes:
-        out_of_memory: Whether the kernel killed it for the memory it used.
+        out_of_memory: Whether the kernel killed something in it for the memory it used.
     """
 
     def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
         self.out_of_memory = out_of_memory
         super().__init__(message)
+
+
+class BoxDied(BoxError):
+    """The guest or its container is gone."""
 
 
 class FreezeFailed(BoxError):

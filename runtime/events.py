@@ -92,6 +92,15 @@ class BoxStarted(_Strict):
     waived: list[str] = []
 
 
+class BoxDied(_Strict):
+    """The box broke: how, and why; what follows says whether the run can go on."""
+
+    type: Literal["box.died"] = "box.died"
+    how: Literal["died", "not frozen", "misbehaved", "limit exceeded"]
+    reason: str
+    out_of_memory: bool
+
+
 class SegmentStarted(_Strict):
     """A think segment began.
 
@@ -298,6 +307,7 @@ Event = Annotated[
     | SeedRevealed
     | RunEnded
     | BoxStarted
+    | BoxDied
     | SegmentStarted
     | ModelCalled
     | SegmentPrinted

@@ -18,7 +18,7 @@ from monastery.runtime.canonical import canonical, sha256
 from monastery.runtime.errors import StoreError
 from monastery.runtime.events import EVENT, BlobRef, Event
 from monastery.runtime.records import RunId
-from monastery.runtime.store import Append, Entry, RowChange, RunRow, Store
+from monastery.runtime.store import GENESIS, Append, Entry, RowChange, RunRow, Store
 
 Hop = Callable[..., Awaitable[Any]]
 """Called with a function that blocks and its arguments; returns what the function returns."""
@@ -62,6 +62,23 @@ def decode(entry: Entry) -> Record:
 def records(store: Store, run: RunId | str) -> Iterator[Record]:
     """Return a run's events in order."""
     return map(decode, store.entries(run))
+
+
+def check_chain(store: Store, row: RunRow) -> None:
+    """See that a run's journal is whole before anything goes on from it.
+
+    Raises:
+        StoreError: It was edited; `monastery verify` tells more.
+    """
+    head = GENESIS
+    for number, entry in enumerate(store.entries(row.run)):
+        body = msgspec.json.decode(entry.body)
+        fits = (entry.seq, body["seq"], body["prev"], body["run"])
+        if entry.hash != entry_hash(entry.body) or fits != (number, number, head.hex(), row.run):
+            raise StoreError(f"event {number} of {row.run!r} was edited; see `monastery verify`")
+        head = entry.hash
+    if head != row.head:
+        raise StoreError(f"the journal of {row.run!r} does not end where its run does")
 
 
 class Writer:

@@ -5,15 +5,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import structlog
 import trio
 
-from monastery.runtime import audits, recall
+from monastery.runtime import audits, events, recall
 from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.draw import commitment, new_seed
 from monastery.runtime.errors import (
+    BoxError,
     FreezeFailed,
     GuestMisbehaved,
     LimitExceeded,
@@ -21,7 +23,7 @@ from monastery.runtime.errors import (
     StoreError,
 )
 from monastery.runtime.events import RunEnded, RunInterrupted, RunResumed, RunStarted, SeedRevealed
-from monastery.runtime.journal import Hop, Journal, Record, Writer, blob_ref
+from monastery.runtime.journal import Hop, Journal, Record, Writer, blob_ref, check_chain
 from monastery.runtime.loop import audit_later, live
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import Desk
@@ -104,6 +106,7 @@ async def go(
 async def _go(
     writer: Writer, store: Store, row: RunRow, loaded: Loaded, build: Build, watch: Watch
 ) -> Ending:
+    check_chain(store, row)
     story = tell(store, row.run)
     past = [recall.earlier_step(store, told) for told in story.segments if told.completed]
     story.forget_done()
@@ -137,6 +140,8 @@ async def _go(
         await world.sandbox.forget(row.run)
     except BaseException as exc:
         broke = cause(exc)
+        if isinstance(broke, BoxError):
+            journal.note(_death(broke))
         if not isinstance(broke, FreezeFailed | GuestMisbehaved | LimitExceeded):
             await _stop(journal, "it was stopped" if broke is None else str(broke))
             raise
@@ -172,6 +177,18 @@ async def _take_up_deferred(run: Run, past: Sequence[EarlierStep]) -> None:
             drawn = Draw(told.drawn.u, told.drawn.probability)
             case = await audits.show(run, proposal, past[: told.index - 1])
             run.later.start_soon(audit_later, run, case, drawn)
+
+
+def _death(broke: BoxError) -> events.BoxDied:
+    """Return the event that tells how a box broke; it is written with the stop or the end."""
+    how: Literal["died", "not frozen", "misbehaved", "limit exceeded"] = "died"
+    if isinstance(broke, FreezeFailed):
+        how = "not frozen"
+    elif isinstance(broke, GuestMisbehaved):
+        how = "misbehaved"
+    elif isinstance(broke, LimitExceeded):
+        how = "limit exceeded"
+    return events.BoxDied(how=how, reason=str(broke), out_of_memory=broke.out_of_memory)
 
 
 async def _stop(journal: Journal, reason: str) -> None:

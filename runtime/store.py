@@ -9,6 +9,7 @@ WAL with synchronous=FULL: what a call acknowledged survives kill -9 and power l
 promises it. Readers in other processes are never blocked.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -301,12 +302,14 @@ class Store:
             yield Entry(*row)
 
     def blob(self, sha256: str) -> bytes:
-        """Return a blob's bytes.
+        """Return a blob's bytes, which are surely those of its name.
 
         Raises:
-            StoreError: It is not there.
+            StoreError: It is not there, or was edited.
         """
         for (content,) in self._query("SELECT content FROM blobs WHERE sha256 = ?", (sha256,)):
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise StoreError(f"blob {sha256} in {str(self.home)!r} was edited")
             return bytes(content)
         raise StoreError(f"blob {sha256} is not in {str(self.home)!r}")
 

@@ -14,6 +14,7 @@ from monastery.runtime.events import (
     AuditShown,
     AuditUnmeasured,
     AuditVoted,
+    BoxDied,
     BoxStarted,
     GateDecided,
     ItemAnswered,
@@ -117,6 +118,7 @@ class Story:
     started_at: datetime | None = None
     by_id: dict[str, SegmentStory] = field(default_factory=dict)
     boxes: list[BoxStarted] = field(default_factory=list)
+    deaths: list[BoxDied] = field(default_factory=list)
     stops: list[RunInterrupted | RunResumed] = field(default_factory=list)
     posted: dict[str, ItemPosted] = field(default_factory=dict)
     seed: SeedRevealed | None = None
@@ -143,6 +145,8 @@ class Story:
                 self.stops.append(event)
             case BoxStarted() as event:
                 self.boxes.append(event)
+            case BoxDied() as event:
+                self.deaths.append(event)
             case SeedRevealed() as event:
                 self.seed = event
             case RunEnded() as event:

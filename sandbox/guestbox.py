@@ -66,7 +66,8 @@ class GuestBox:
         killed = isinstance(said, AgentExited) and said.exit_code == -9
         if killed and self._memory_kills() > self._killed_before:
             raise LimitExceeded(
-                "the agent's program was killed: it used more memory than its box has"
+                "the agent's program was killed: it used more memory than its box has",
+                out_of_memory=True,
             )
         return said
 

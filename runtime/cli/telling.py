@@ -12,6 +12,7 @@ from monastery.runtime.events import (
     AuditScored,
     AuditUnmeasured,
     AuditVoted,
+    BoxDied,
     BoxStarted,
     Event,
     GateDecided,
@@ -69,6 +70,9 @@ def _told(event: Event, executors: Mapping[str, Executor], blob: ReadBlob) -> st
                 f"box {event.box[:12]} opened: image {digest}, {event.engine_runtime}, frozen by"
                 f" {event.freezer}, work folder {event.work}"
             )
+        case BoxDied():
+            memory = ", out of memory" if event.out_of_memory else ""
+            return f"box {event.how}{memory}: {event.reason}"
         case SegmentStarted():
             return "thinking"
         case RunResumed():
