@@ -30,6 +30,10 @@ _BLANK_COLUMNS = 120
 _MOST_CHARACTERS = 4 << 20
 """With limits on, more than this of a text is not even split into lines."""
 _WIDE_BLANK = re.compile(rf" {{{_BLANK_COLUMNS},}}|\t{{{_BLANK_COLUMNS // 8},}}")
+_NAME = re.compile(r"(?<![\w.-])[\w-]++(?:\.[\w-]++)+")
+"""A name with dots in it. Possessive, so that a long word is read once."""
+_LOOK_ALIKES = frozenset("аеорсухіјѕһӏԁԛԝАВЕКМНОРСТУХІЈЅαικνορυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧօսոհցք")
+"""Letters of Cyrillic, Greek and Armenian that are drawn like plain ones."""
 _ESCAPE = re.compile("‹U\\+([0-9A-F]{4,6})›")
 
 
@@ -183,8 +187,27 @@ def _safe(text: str, table: _Table) -> str:
     """Return text with everything made visible that is not."""
     if text.isascii() and text.isprintable():
         return text
-    shown = text.translate(table)
+    shown = _NAME.sub(lambda match: _unmasked(match[0]), text.translate(table))
     return _thinned(shown) if table.marks else shown
+
+
+def _unmasked(name: str) -> str:
+    """Return a dotted name, of a host say, with the letters escaped that pass for others.
+
+    A label deceives if it mixes plain letters with those of another script, if all of its letters
+    look like plain ones, or if it has other forms of plain letters. A label in one script does not.
+    """
+    return ".".join(map(_unmasked_label, name.split(".")))
+
+
+def _unmasked_label(label: str) -> str:
+    foreign = {char for char in label if not char.isascii() and char.isalpha()}
+    foreign = {char for char in foreign if not unicodedata.name(char, "").startswith("LATIN SMALL")}
+    plain = any(char.isascii() and char.isalpha() for char in label)
+    forms = {char for char in foreign if unicodedata.normalize("NFKC", char).isascii()}
+    if foreign and (plain or foreign <= _LOOK_ALIKES):
+        forms = foreign
+    return "".join(_escape(ord(char)) if char in forms else char for char in label)
 
 
 def _thinned(text: str) -> str:

@@ -200,3 +200,37 @@ def test_fast(text: str) -> None:
     visible(text)
     visible(text, max_lines=None, max_columns=None)
     assert time.perf_counter() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see p\u0430ypal.com now", "see p‹U+0430›ypal.com now"),
+        ("\u0430\u0440\u0440\u04cf\u0435.com", "‹U+0430›‹U+0440›‹U+0440›‹U+04CF›‹U+0435›.com"),
+        ("\uff45xample.com", "‹U+FF45›xample.com"),
+        ("git@g\u0456thub.com:x/y", "git@g‹U+0456›thub.com:x/y"),
+    ],
+)
+def test_names_that_pass_for_others_are_shown_for_what_they_are(text: str, shown: str) -> None:
+    """A host whose letters look like another's cannot be taken for it."""
+    assert visible(text) == shown
+    assert restore(shown) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "m\u00fcnchen.de",
+        "\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444",
+        "\u4f8b\u5b50.jp",
+        "\u0444\u0430\u0439\u043b.txt",
+    ],
+)
+def test_names_in_one_script_are_left_alone(text: str) -> None:
+    """Whoever writes in another script can read what they wrote."""
+    assert visible(text) == text
+
+
+def test_a_long_word_is_read_once() -> None:
+    """A word of a million letters that are not plain costs no more than its length."""
+    assert visible("\u0444" * 1_000_000 + ".", max_columns=None).startswith("\u0444")
