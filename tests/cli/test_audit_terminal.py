@@ -44,7 +44,7 @@ class Screen:
         os.close(theirs)
         self._fd = ours
 
-    def expect(self, text: str, seconds: float = 20.0) -> str:
+    def expect(self, text: str, seconds: float = 60.0) -> str:
         """Read until this text is on the screen; return what came up to it, without colours."""
         end = time.monotonic() + seconds
         while text not in (plain := _plain(self._read)):
@@ -72,7 +72,15 @@ class Screen:
                 return self.expect(text, 0.2)
         raise AssertionError(f"{key!r} never led to {text!r}")
 
-    def end(self, seconds: float = 20.0) -> tuple[int, str]:
+    def interrupt(self) -> None:
+        """Press Ctrl-C as a person does: again, if it came where Python could not take it."""
+        for _ in range(10):
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=3)
+                return
+
+    def end(self, seconds: float = 60.0) -> tuple[int, str]:
         """Wait for the end; return the exit code and what was said beside the terminal."""
         output, errors = self.process.communicate(timeout=seconds)
         return self.process.returncode, (output or errors or b"").decode()
@@ -157,7 +165,7 @@ def test_interrupt_leaves_the_terminal_as_it_was(
     item = questions.put(question())
     desk = screen()
     desk.expect("q quit")
-    desk.process.send_signal(signal.SIGINT)
+    desk.interrupt()
     assert desk.end()[0] == 130
     assert questions.answer(item) is None
     assert termios.tcgetattr(desk._fd)[3] & termios.ICANON
