@@ -158,11 +158,11 @@ def group(top: Path, needs: str):
         folder.rmdir()
 
 
+# Longer only, never truncated: two processes run it, and a mapping of a file cut short is SIGBUS.
 COUNT = """
 import mmap, os, sys
-with open(sys.argv[1], "wb+") as file:
-    file.write(bytes(4096))
-    file.flush()
+with open(sys.argv[1], "rb+") as file:
+    file.truncate(4096)
     shared = mmap.mmap(file.fileno(), 4096)
 while True:
     shared[:8] = (int.from_bytes(shared[:8], "little") + 1).to_bytes(8, "little")
