@@ -1,23 +1,19 @@
 """Boxes that are hardened Docker containers without a network."""
 
-import os
-import re
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 import trio
 
-from monastery.runtime.errors import BoxDied, BoxError, ImageUnfit
+from monastery.runtime.errors import BoxDied, BoxError, ImageUnfit, Unfit
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import WORK, Box, Cell
 from monastery.runtime.records import BoxFacts, BoxLimits, BoxSpec, Promise, RunId
-from monastery.sandbox import cgroup, fitness, reaper
+from monastery.sandbox import cgroup, disk, fitness, reaper, volumes
 from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL, Engine
 from monastery.sandbox.freezer import EnginePause, Freezer, find_freezer
 from monastery.sandbox.guestbox import GuestBox
@@ -25,11 +21,10 @@ from monastery.sandbox.hardening import ENVIRONMENT, RUN_FOLDER, container_confi
 from monastery.sandbox.link import GuestLink, boot
 from monastery.sandbox.nursery import background
 from monastery.sandbox.stream import AttachedStream
-from monastery.sandbox.work import AGENT, ArchiveWork, LocalWork, Work
+from monastery.sandbox.volumes import CLEANUP_SECONDS, Volume, Volumes
+from monastery.sandbox.work import ArchiveWork, LocalWork, Work
 
 log = structlog.get_logger()
-
-CLEANUP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class DockerSandbox:
         await self._engine.connect()
         await reaper.reap(self._engine, f"{RUN_LABEL}={run}")
         for volume in await self._engine.volumes(f"{RUN_LABEL}={run}"):
-            await self._engine.remove_volume(volume["Name"])
+            await volumes.remove(self._engine, volume)
 
     async def reap(self) -> list[str]:
         """Remove boxes whose runtime is dead, frozen ones too; return their ids."""
@@ -84,10 +79,11 @@ class DockerSandbox:
         waived = await self._require(spec)
         digest = await self._engine.image(spec.image)
         spec = replace(spec, image=digest, waive=waived)
-        async with self._kept_volume(run) as (volume, ready):
+        kept = self._volumes().kept(run, limit_bytes=spec.limits.disk_bytes)
+        async with kept as volume:
 
             async def prepare(work: Work) -> None:
-                if not ready.is_set():
+                if not volume.ready.is_set():
                     await work.fill(spec.files)
 
             async with self._container(run, spec, volume, "box", prepare) as made:
@@ -96,10 +92,10 @@ class DockerSandbox:
                     image_digest=digest,
                     freezer=made.freezer.name,
                     engine_runtime=made.engine_runtime,
-                    work="kept" if ready.is_set() else "new",
+                    work="kept" if volume.ready.is_set() else "new",
                     waived=waived,
                 )
-                await self._mark_ready(run, ready)
+                await self._volumes().mark_ready(run, volume)
                 box = GuestBox(
                     made.link,
                     made.freezer,
@@ -125,57 +121,30 @@ class DockerSandbox:
             self._said = await self._engine.version(), await self._engine.info()
         return fitness.require(*self._said, spec.waive)
 
-    @asynccontextmanager
-    async def _kept_volume(self, run: RunId) -> AsyncIterator[tuple[dict[str, Any], trio.Event]]:
-        """Find or make the run's volume; `ready` tells that it was once filled to the end.
-
-        That is known by a second, empty volume beside it: what an earlier runtime began to fill
-        and did not finish is no work folder, and starts anew.
-        """
-        name, ready = _volume(run, "work"), trio.Event()
-        found = await self._engine.volume(name)
-        if found is not None and await self._engine.volume(_volume(run, "ready")) is not None:
-            ready.set()
-        elif found is not None:
-            await self._engine.remove_volume(name)
-        if not ready.is_set():
-            found = await self._engine.create_volume(name, {RUN_LABEL: run})
-        assert found is not None
-        try:
-            yield found, ready
-        finally:
-            if not ready.is_set():
-                with trio.move_on_after(CLEANUP_SECONDS, shield=True):
-                    await self._engine.remove_volume(name)
-
-    async def _mark_ready(self, run: RunId, ready: trio.Event) -> None:
-        if not ready.is_set():
-            await self._engine.create_volume(_volume(run, "ready"), {RUN_LABEL: run})
-            ready.set()
+    def _volumes(self) -> Volumes:
+        assert self._said is not None, "an engine is asked what it can do before it is used"
+        return Volumes(self._engine, self._said[1], local=self._local)
 
     @asynccontextmanager
     async def _fork(self, run: RunId, spec: BoxSpec, source: Work) -> AsyncIterator[Cell]:
         """Open a copy of a box: its files, none of its processes, nobody to ask."""
-        name = _volume(run, f"fork-{uuid.uuid4().hex[:12]}")
-        labels = {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: "fork"}
-        volume = await self._engine.create_volume(name, labels)
-        try:
 
-            async def prepare(work: Work) -> None:
-                await work.copy_from(source)
+        async def prepare(work: Work) -> None:
+            await work.copy_from(source)
 
-            async with self._container(run, spec, volume, "fork", prepare) as made:
-                yield made.link
-        finally:
-            with trio.move_on_after(CLEANUP_SECONDS, shield=True):
-                await self._engine.remove_volume(name)
+        of_fork = self._volumes().of_fork(run, limit_bytes=spec.limits.disk_bytes)
+        async with (
+            of_fork as volume,
+            self._container(run, spec, volume, "fork", prepare) as made,
+        ):
+            yield made.link
 
     @asynccontextmanager
     async def _container(
         self,
         run: RunId,
         spec: BoxSpec,
-        volume: dict[str, Any],
+        volume: Volume,
         purpose: str,
         prepare: Callable[[Work], Awaitable[None]],
     ) -> AsyncIterator[_Running]:
@@ -191,7 +160,7 @@ class DockerSandbox:
         config = container_config(
             spec,
             argv=boots.argv,
-            volume=volume["Name"],
+            volume=volume.name,
             labels={RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: purpose},
             image_volumes=await self._engine.image_volumes(spec.image),
         )
@@ -208,6 +177,7 @@ class DockerSandbox:
                     link = GuestLink(stream, spec.limits, calls=calls, why_ended=why_ended)
                     await self._engine.start(container)
                     await self._greet(link, nursery, boots.sent, spec, stream)
+                    _check_bound(volume, link.room_bytes)
                     pid, runtime = await self._process(container)
                     freezer = self._freezer(pid, container)
                     yield _Running(container, pid, runtime, link, freezer, work)
@@ -263,13 +233,15 @@ class DockerSandbox:
         )
 
     def _work(
-        self, volume: dict[str, Any], container: str, config: dict[str, Any], limits: BoxLimits
+        self, volume: Volume, container: str, config: dict[str, Any], limits: BoxLimits
     ) -> Work:
         """Return the work folder: directly where the volume is a folder that we may write."""
-        folder = Path(volume["Mountpoint"])
-        if self._local and volume.get("Driver") == "local" and _is_ours(folder):
-            return LocalWork(folder, owner=AGENT, limit_bytes=limits.disk_bytes)
-        return ArchiveWork(self._engine, container, config, limit_bytes=limits.disk_bytes)
+        limit_bytes = limits.disk_bytes
+        if volume.folder is None:
+            return ArchiveWork(self._engine, container, config, limit_bytes=limit_bytes)
+        return LocalWork(
+            volume.folder, owner=volume.owner, limit_bytes=limit_bytes, bounded=volume.bounded
+        )
 
     async def _why_ended(self, container: str, stream: AttachedStream) -> BoxError:
         """Say what became of a box whose stream ended."""
@@ -287,18 +259,15 @@ class DockerSandbox:
         return BoxDied(f"{text}: {words}" if words else text)
 
 
-def _volume(run: RunId, what: str) -> str:
-    """Name a run's volume; the engine allows few characters in names."""
-    return f"monastery-{re.sub('[^a-zA-Z0-9_.-]', '_', run)}-{what}"
+def _check_bound(volume: Volume, room_bytes: int) -> None:
+    """See that what bounds the work folder bounds it in the box as well.
 
-
-def _is_ours(folder: Path) -> bool:
-    """Whether this is a folder here, and we may give files in it to the agent's user.
-
-    A volume of an engine elsewhere has a path that does not exist here; one of an engine that maps
-    users (rootless, userns-remap) belongs to a user that is neither root nor the agent.
+    Raises:
+        Unfit: The engine does not see what this process mounts.
     """
-    try:
-        return os.geteuid() == 0 and folder.stat().st_uid in (0, AGENT[0])
-    except OSError:
-        return False
+    folder = volume.folder
+    if volume.bounded and folder is not None and room_bytes != disk.size_bytes(folder):
+        raise Unfit(
+            "the engine does not see the file system that was mounted for the box's work folder;"
+            " run beside the engine and not in a container, or waive `disk`"
+        )

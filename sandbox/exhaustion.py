@@ -97,6 +97,14 @@ async def _survives(
     return seen, well and took < SLOWEST_SECONDS
 
 
+async def _fills(box: Box, text: str) -> tuple[str, bool]:
+    """Fill the work folder until it takes no more; what it held before can still be removed."""
+    result = await box.run(["python3", "-c", text], timeout_seconds=_ENDS_SECONDS)
+    seen = result.stdout[:200].decode("utf-8", "replace").strip()
+    swept = await box.run(["sh", "-c", "find . -mindepth 1 -delete && echo swept"])
+    return seen, "No space left on device" in seen and swept.stdout == b"swept\n"
+
+
 async def _agent_ends(
     box: Box, text: str, error: type[BoxError], words: tuple[str, ...]
 ) -> tuple[str, bool]:
@@ -167,12 +175,29 @@ while True:
     held.append(bytearray(b"x" * (1 << 20)))
 """
 _DISK = """
-with open("/work/full", "wb", buffering=0) as file:
+import errno, os
+try:
     for number in range(10 ** 6):
+        file = open("/work/full%d" % number, "wb", buffering=0)
         try:
-            file.write(bytes(1 << 20))
-        except OSError:
-            file = open("/work/full%d" % number, "wb", buffering=0)
+            while file.write(bytes(1 << 20)):
+                pass
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+except OSError as error:
+    disk = os.statvfs("/work")
+    print(error.strerror, (disk.f_bavail * disk.f_frsize) >> 10, "KiB left")
+"""
+_WORK_INODES = """
+import os
+count = 0
+try:
+    while True:
+        os.close(os.open("/work/%d" % count, os.O_CREAT | os.O_WRONLY))
+        count += 1
+except OSError as error:
+    print(count, error.strerror)
 """
 _INODES = """
 import os
@@ -284,11 +309,8 @@ ATTACKS = (
         "reported as out of memory",
         partial(_agent_ends, text=_MEMORY_FILES, error=BoxError, words=("memory",)),
     ),
-    Attack(
-        "disk of the work folder",
-        "reported as too much disk",
-        partial(_agent_ends, text=_DISK, error=LimitExceeded, words=("work folder",)),
-    ),
+    Attack("disk of the work folder", "no space left", partial(_fills, text=_DISK)),
+    Attack("files of the work folder", "no space left", partial(_fills, text=_WORK_INODES)),
     Attack(
         "files of /tmp and /run",
         "bounded",

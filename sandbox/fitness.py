@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from monastery.runtime.errors import Unfit
 from monastery.runtime.records import Promise
+from monastery.sandbox import disk
 from monastery.sandbox.finding import Finding, Verdict
 
 MIN_API = (1, 41)
@@ -24,7 +25,7 @@ _KEPT: Mapping[Promise, str] = {
     "swap": "counts as memory",
     "cpus": "bounded",
     "pids": "bounded",
-    "disk": "the work folder is watched",
+    "disk": "the work folder is a file system of its own",
 }
 _CGROUPS = "mount that cgroup, or delegate it to the engine's user (rootless engines need cgroup 2)"
 _LIMITS: Sequence[tuple[Promise, str, str]] = (
@@ -50,10 +51,9 @@ def lost(version: Mapping[str, Any], info: Mapping[str, Any]) -> dict[Promise, s
     for promise, key, why in _LIMITS:
         if info.get(key) is False or key not in info:
             found[promise] = why
-    if has(info, "rootless"):
-        found["disk"] = "the engine is rootless: its volumes are not ours to measure"
-    elif is_elsewhere(info):
-        found["disk"] = "the engine is on another machine: nobody measures its volumes"
+    unbounded = disk.why_not(info)
+    if unbounded is not None:
+        found["disk"] = unbounded
     return found
 
 

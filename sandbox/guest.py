@@ -170,7 +170,9 @@ class Guest:
         self.selector.register(0, selectors.EVENT_READ, self.hear)
         self.selector.register(woken, selectors.EVENT_READ, child_changed)
         self.source(self.door.fileno(), self.open_door)
-        self.say(b'{"op":"hello","python":"%d.%d"}\n' % sys.version_info[:2])
+        disk = os.statvfs(self.work)
+        room = disk.f_blocks * disk.f_frsize
+        self.say(b'{"op":"hello","python":"%d.%d","room":%d}\n' % (*sys.version_info[:2], room))
         while True:
             self.flush()
             events = self.selector.select(self.patience())

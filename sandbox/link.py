@@ -122,6 +122,7 @@ class GuestLink:
         self.transcript = Recorder(limits.transcript_bytes)
         self.frozen = False
         self.python = ""
+        self.room_bytes = 0
         self._stream = stream
         self._limits = limits
         self._max_calls = wire.MAX_CALLS if calls else 0
@@ -327,8 +328,8 @@ class GuestLink:
                 self._close_call(call)
             case wire.Exited(code=code):
                 self._tell(AgentExited(code))
-            case wire.Hello(python=python):
-                self.python = python
+            case wire.Hello(python=python, room=room):
+                self.python, self.room_bytes = python, room
                 self._greeted.set()
 
     def _job(self, number: int) -> _Job | None:

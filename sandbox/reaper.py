@@ -9,7 +9,8 @@ import contextlib
 import structlog
 
 from monastery.runtime.owner import is_dead
-from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, Engine
+from monastery.sandbox import volumes
+from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL, Engine
 from monastery.sandbox.freezer import EnginePause, find_freezer
 
 log = structlog.get_logger()
@@ -28,12 +29,13 @@ async def reap(engine: Engine, label: str) -> list[str]:
     for found in await engine.containers(label):
         if is_dead(found["Labels"].get(OWNER_LABEL, "")):
             await _remove(engine, found["Id"], paused=found["State"] == "paused")
+            await volumes.unmount_idle(engine, found["Labels"][RUN_LABEL])
             removed.append(found["Id"])
             log.info("box.reaped", box=found["Id"])
     for volume in await engine.volumes(label):
         labels = volume["Labels"] or {}
         if labels.get(PURPOSE_LABEL) == "fork" and is_dead(labels.get(OWNER_LABEL, "")):
-            await engine.remove_volume(volume["Name"])
+            await volumes.remove(engine, volume)
     return removed
 
 

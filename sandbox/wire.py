@@ -54,9 +54,15 @@ class _Message(msgspec.Struct, tag_field="op", forbid_unknown_fields=True):
 
 
 class Hello(_Message, tag="hello"):
-    """The guest is there."""
+    """The guest is there.
+
+    Attributes:
+        python: The version of its interpreter.
+        room: How large the file system of the work folder is [bytes].
+    """
 
     python: Annotated[str, msgspec.Meta(max_length=16)]
+    room: Number
 
 
 class Done(_Message, tag="done"):

@@ -3,18 +3,19 @@
 Where the engine is on this machine and we may read its volumes, the folder is worked on directly;
 elsewhere through the engine's archives, which is slower by a factor of a hundred.
 
-What a box may put on the disk is bounded twice: no file is longer than the limit (RLIMIT_FSIZE),
-and a watcher measures the folder. Between two measurements an agent can write past the limit: at
-1 GB/s and the watcher's 0.25 s about 250 MB, more while a large folder is being measured. A strict
-quota needs a file system of its own for each box; see docs/design/work-folder.md.
+A folder with a file system of its own (`disk`) holds no more than that. Where there is none, and
+the project does without, a watcher measures the folder: between two looks an agent can write past
+the limit what the disk takes in that time.
 """
 
+import errno
 import hashlib
 import os
 import posixpath
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -27,9 +28,7 @@ from monastery.runtime.ports import WORK
 from monastery.runtime.records import Change
 from monastery.sandbox import tree
 from monastery.sandbox.engine import Engine
-
-AGENT = (1000, 1000)
-"""The user and the group that everything in a box runs as."""
+from monastery.sandbox.volumes import AGENT
 
 _WATCH_SECONDS = 0.25
 _SPARE_BYTES = 64 << 20
@@ -73,17 +72,27 @@ class LocalWork:
 
     Args:
         owner: User and group of what we put in; None when that is ourselves.
+        bounded: Whether it is a file system of its own.
     """
 
-    def __init__(self, folder: Path, *, owner: tuple[int, int] | None, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        owner: tuple[int, int] | None,
+        limit_bytes: int,
+        bounded: bool = False,
+    ) -> None:
         self.folder = folder
+        self._bounded = bounded
         self._owner = owner
         self._limit_bytes = limit_bytes
         self._before: tree.Manifest | None = None
 
     async def fill(self, files: Files) -> None:
         """Copy the project's files."""
-        await trio.to_thread.run_sync(self._fill, files)
+        with _room(self._limit_bytes):
+            await trio.to_thread.run_sync(self._fill, files)
 
     async def changes(self) -> list[Change]:
         """Compare what lies in it with what lay there."""
@@ -95,11 +104,14 @@ class LocalWork:
         """Make this empty folder a copy of another."""
         assert isinstance(other, LocalWork), "a box and its forks are on one engine"
         copy = partial(tree.copy, owner=self._owner, limit_bytes=self._limit_bytes + _SPARE_BYTES)
-        await trio.to_thread.run_sync(copy, other.folder, self.folder)
+        with _room(self._limit_bytes):
+            await trio.to_thread.run_sync(copy, other.folder, self.folder)
         self._own(self.folder)
 
     async def watch(self) -> LimitExceeded:
         """Measure whenever the disk's free space fell by what would matter, and now and then."""
+        if self._bounded:
+            await trio.sleep_forever()
         used, free_then, rounds = 0, -1, 0
         while True:
             disk = os.statvfs(self.folder)
@@ -138,6 +150,9 @@ class LocalWork:
             else:
                 raise BadInput(f"box.files: {host!r} is neither a file nor a folder")
         self._own(self.folder)
+        # Root may write into what a file system keeps back for root.
+        if tree.measure(self.folder) > self._limit_bytes:
+            raise _full(self._limit_bytes)
 
     def _own(self, folder: Path) -> None:
         if self._owner is not None:
@@ -198,6 +213,23 @@ class ArchiveWork:
         """Wait for ever: from here the folder is bounded by RLIMIT_FSIZE and the archives only."""
         await trio.sleep_forever()
         raise AssertionError
+
+
+@contextmanager
+def _room(limit_bytes: int) -> Iterator[None]:
+    """Say what it means that a file system of the box's own is full."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _full(limit_bytes) from exc
+
+
+def _full(limit_bytes: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"the work folder has no room for its files: it may hold {limit_bytes} bytes (box.disk)"
+    )
 
 
 def _inside(path: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 LEAKS = {
-    "paths": "grep -oE '(upperdir=|/volumes/)[^ ,]+' /proc/self/mountinfo",
+    "paths": "grep -oE 'upperdir=[^ ,]+' /proc/self/mountinfo",
     "container id": "grep -oE 'containers/[0-9a-f]{64}' /proc/self/mountinfo",
     "processor": "grep 'model name' /proc/cpuinfo",
     "memory": "grep MemAvailable /proc/meminfo",
@@ -14,7 +14,6 @@ LEAKS = {
     "uptime": "python3 -c 'import time; print(time.clock_gettime(time.CLOCK_BOOTTIME))'",
     "load": "python3 -c 'import os, ctypes; b = (ctypes.c_ulong * 16)();"
     " print(ctypes.CDLL(None).sysinfo(b) == 0 and b[1])'",
-    "disk": "stat -f -c %a /work",
 }
 """The leaks that are declared, and a command of a box that shows each."""
 

@@ -62,6 +62,12 @@ def sandbox(request, make_sandbox):
     return make_sandbox(request.param)
 
 
+@pytest.fixture
+def docker_sandbox(make_sandbox):
+    """Real boxes."""
+    return make_sandbox("docker")
+
+
 Opened = Callable[..., AbstractAsyncContextManager[Any]]
 
 
@@ -70,9 +76,9 @@ def opened() -> Opened:
     """Opens a box of a new run, and forgets the run at the end."""
 
     @asynccontextmanager
-    async def open_box(sandbox, run=None, files=(), image=IMAGE, **limits):
+    async def open_box(sandbox, run=None, files=(), image=IMAGE, waive=(), **limits):
         run = run or RunId(f"test-{uuid.uuid4().hex[:12]}")
-        spec = BoxSpec(image, BoxLimits(**limits), tuple(files))
+        spec = BoxSpec(image, BoxLimits(**limits), tuple(files), waive=tuple(waive))
         try:
             async with sandbox.open(run, spec) as box:
                 yield box

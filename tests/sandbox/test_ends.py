@@ -29,12 +29,6 @@ for number in itertools.count():
 """
 
 
-@pytest.fixture
-def docker_sandbox(make_sandbox):
-    """Real boxes."""
-    return make_sandbox("docker")
-
-
 def left_of(engine_api, run) -> list[str]:
     """Name what the engine still has of a run."""
     label = {"label": f"monastery.run={run}"}
@@ -109,16 +103,6 @@ async def test_a_guest_without_memory_is_an_out_of_memory_box(opened, docker_san
         with pytest.raises(BoxDied) as caught:  # stdin is kept in the guest's own memory
             await box.run(["sleep", "98731"], stdin=bytes(128 << 20))
         assert caught.value.out_of_memory
-
-
-async def test_a_full_disk_ends_the_box(opened, docker_sandbox, program):
-    """No file grows past the limit, and many that are each within it are found by the watcher."""
-    async with opened(docker_sandbox, disk_bytes=20 << 20) as box:
-        result = await box.run(["sh", "-c", "head -c 30000000 /dev/zero > one; stat -c %s one"])
-        assert int(result.stdout) <= 20 << 20
-        await program(box, FILL)
-        with pytest.raises(LimitExceeded, match="work folder"):
-            await box.receive()
 
 
 async def test_an_image_without_python_is_unfit(engine_api, opened, docker_sandbox, image):

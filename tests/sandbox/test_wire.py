@@ -11,7 +11,7 @@ from monastery.runtime.errors import GuestMisbehaved
 from monastery.sandbox import wire
 
 GOOD = [
-    wire.Hello("3.11"),
+    wire.Hello("3.11", 1 << 30),
     wire.Done(1),
     wire.Refused(1, b"why"),
     wire.Data(1, 2, b"\x00\xff"),
@@ -62,7 +62,7 @@ HOSTILE = [
     b'{"op":"done","job":' + b"[" * 100_000,
     b'{"op":"done","job":' + b'{"a":' * 100_000,
     b"\xff\xfe",
-    b'{"op":"hello","python":"\xed\xa0\x80"}',
+    b'{"op":"hello","python":"\xed\xa0\x80","room":1}',
 ]
 
 
