@@ -75,6 +75,10 @@ class BoxDied(BoxError):
     """The guest or its container is gone."""
 
 
+class BoxLost(BoxDied):
+    """The way to the box broke off; it may live on, and be joined again."""
+
+
 class FreezeFailed(BoxError):
     """A freeze could not be confirmed. The box must be removed, never used further."""
 

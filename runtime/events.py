@@ -88,7 +88,7 @@ class BoxStarted(_Strict):
     image_digest: str
     freezer: str
     engine_runtime: str
-    work: Literal["new", "kept", "snapshot"]
+    work: Literal["new", "kept", "live", "snapshot"]
     waived: list[str] = []
 
 

@@ -5,7 +5,7 @@ executors in `runtime.executors`, the desk and the journal in `runtime` itself. 
 anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -109,6 +109,13 @@ class Box(Cell, Protocol):
         """Let every process in the box go on."""
         ...
 
+    async def rejoin(self) -> None:
+        """Let a box go on that was found alive and is frozen; only for those.
+
+        What its agent asked the runtime before this one, and was not answered, is received again.
+        """
+        ...
+
     def take_transcript(self) -> Transcript:
         """Return what the agent printed since the last call, and forget it."""
         ...
@@ -144,8 +151,12 @@ class Sandbox(Protocol):
         """Remove everything that is kept for a run which is over."""
         ...
 
-    async def reap(self) -> list[str]:
-        """Remove boxes whose runtime is dead, frozen ones too; return their ids."""
+    async def reap(self, can_go_on: Callable[[RunId], bool] = lambda run: False) -> list[str]:
+        """Remove boxes whose runtime is dead, frozen ones too; return their ids.
+
+        Args:
+            can_go_on: Whether a run is not over, so that its box may be needed.
+        """
         ...
 
 

@@ -150,6 +150,7 @@ class BoxLimits:
     think_seconds: float = 3600.0
     transcript_bytes: int = 1 << 20
     payload_bytes: int = 4 << 20
+    alone_seconds: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class BoxFacts:
     image_digest: str
     freezer: str
     engine_runtime: str
-    work: Literal["new", "kept", "snapshot"]
+    work: Literal["new", "kept", "live", "snapshot"]
     waived: tuple[str, ...] = ()
 
 

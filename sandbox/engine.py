@@ -27,6 +27,7 @@ T = TypeVar("T")
 RUN_LABEL = "monastery.run"
 OWNER_LABEL = "monastery.runtime"
 PURPOSE_LABEL = "monastery.purpose"
+HOME_LABEL = "monastery.home"
 
 _MEND = "start it, or say with DOCKER_HOST where it is; `monastery doctor` tells more"
 

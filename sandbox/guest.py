@@ -8,6 +8,9 @@ the guest protects is its own two descriptors and the truth of what it reports.
 A line is one JSON object. Those to the runtime hold numbers and base64 only and are written in
 exactly one way (see `wire`); those from the runtime are trusted. One thread, one selector: the
 guest never blocks but in the selector, and stops reading from the agent while its queue is full.
+
+A guest that may outlive its runtime hears a beat from it. When none comes it stops all processes of
+the box, and waits for another runtime: that one greets it, and hears again what the agent asks.
 """
 
 # pathlib would make every box open later by the time of its import:
@@ -34,9 +37,10 @@ from typing import Any
 CHUNK_BYTES = 1 << 18
 QUEUE_BYTES = 1 << 20
 HEAD_BYTES = 1 << 18
-KILL_SECONDS = 5.0
+KILL_SECONDS = 30.0
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 SOCKETS = 64
+OVERSLEPT_SECONDS = 0.5
 
 
 def main(sent: dict[str, Any]) -> None:
@@ -65,6 +69,7 @@ class Job:
         self.limit_bytes = limit_bytes
         self.deadline = deadline
         self.timed_out = False
+        self.forgotten = False  # by a runtime that is gone
         self.pid = 0
         self.pipes: dict[int, int] = {}  # our end: the command's descriptor
         self.seen = {1: 0, 2: 0}
@@ -107,13 +112,23 @@ class Asker:
         self.reply = b""
 
 
+class Call:
+    """A proposal or a model call that is not answered; its parts, where they may be asked again."""
+
+    def __init__(self, asker: Asker, line: bytes) -> None:
+        self.asker: Asker | None = asker
+        self.lines = [line]
+
+
 class Guest:
     """The selector loop, and one method for each thing that the runtime can ask.
 
     Args:
         config: `work` and `run`, the work folder and our own; `init`, whether this is process 1;
             `calls`, whether there may be proposals and model calls, and how many may be open;
-            `payload_bytes` and `model_bytes`, their bounds; `env`, the commands' environment.
+            `payload_bytes` and `model_bytes`, their bounds; `env`, the commands' environment;
+            `silence`, after how long without a word from the runtime everything is stopped
+            [seconds], 0 if its end is heard; `alone`, how long to wait for another one then.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -132,11 +147,15 @@ class Guest:
         self.stdins: dict[int, int] = {}
         self.uploads: dict[int, Upload] = {}
         self.reading: list[tuple[int, int, int]] = []
-        self.calls: dict[int, Asker | None] = {}
+        self.calls: dict[int, Call] = {}
         self.last_call = 0
         self.askers: set[Asker] = set()
         self.proposal = 0
         self.agent: Job | None = None
+        self.exited: int | None = None
+        self.printed_bytes = 0
+        self.heard = time.monotonic()
+        self.stopped = False
 
     # The loop.
 
@@ -170,15 +189,16 @@ class Guest:
         self.selector.register(0, selectors.EVENT_READ, self.hear)
         self.selector.register(woken, selectors.EVENT_READ, child_changed)
         self.source(self.door.fileno(), self.open_door)
-        disk = os.statvfs(self.work)
-        room = disk.f_blocks * disk.f_frsize
-        self.say(b'{"op":"hello","python":"%d.%d","room":%d}\n' % (*sys.version_info[:2], room))
+        self.say_hello(0)
         while True:
             self.flush()
-            events = self.selector.select(self.patience())
+            patience = self.patience()
+            due = time.monotonic() + (patience or 0.0)
+            events = self.selector.select(patience)
             for key, mask in events:
                 if self.selector.get_map().get(key.fd) is key:
                     key.data(mask)
+            self.mind_silence(due)
             self.expire()
             while self.ended:
                 self.finish(*self.ended.pop(0))
@@ -190,7 +210,56 @@ class Guest:
         if self.reading and self.held is None:
             return 0.0
         deadlines = [job.deadline for job in self.leaders.values() if job.deadline is not None]
+        if self.config["silence"]:
+            limit = self.config["alone" if self.stopped else "silence"]
+            deadlines.append(self.heard + limit)
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def say_hello(self, greeting: int) -> None:
+        """Say that we are there, and how things stand."""
+        disk = os.statvfs(self.work)
+        room = disk.f_blocks * disk.f_frsize
+        line = b'{"op":"hello","python":"%d.%d","room":%d,"greeting":%d,"calls":%d,"printed":%d}\n'
+        version = sys.version_info[:2]
+        self.say(line % (*version, room, greeting, self.last_call, self.printed_bytes))
+
+    def mind_silence(self, due: float) -> None:
+        """Stop the box while there is no runtime; leave when none comes."""
+        if not self.config["silence"]:
+            return
+        now = time.monotonic()
+        if now > due + OVERSLEPT_SECONDS:
+            self.heard = now  # we did not run either: the box was frozen
+        if not self.stopped and now >= self.heard + self.config["silence"]:
+            self.signal_all(signal.SIGSTOP)
+            self.stopped = True
+        elif self.stopped and now >= self.heard + self.config["alone"]:
+            self.leave()
+
+    def signal_all(self, number: int) -> None:
+        """Signal every process of the box but ourselves; the kernel lets no fork slip through."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, number)
+
+    def do_beat(self) -> None:
+        """Hear that the runtime is there."""
+
+    def do_greet(self, greeting: int) -> None:
+        """Meet another runtime: drop what the last one asked, ask again what the agent asks."""
+        for job in list(self.leaders.values()):
+            if job.number:
+                job.forgotten = True
+                self.do_kill(job.number)
+        for number in {*self.uploads, *self.stdins, *(entry[0] for entry in self.reading)}:
+            self.do_kill(number)
+        self.ended = [(job, code) for job, code in self.ended if not job.number]
+        self.queue[:] = b"\n"  # a line may be half written
+        self.say_hello(greeting)
+        for call in self.calls.values():
+            for line in call.lines:
+                self.say(line)
+        if self.exited is not None:
+            self.say(b'{"op":"exited","code":%d}\n' % self.exited)
 
     def say(self, line: bytes) -> None:
         """Queue a line for the runtime."""
@@ -241,6 +310,7 @@ class Guest:
         data = os.read(0, 1 << 20)
         if not data:
             self.leave()
+        self.heard = time.monotonic()
         self.inbox += data
         if b"\n" in data:
             lines = bytes(self.inbox).split(b"\n")
@@ -248,6 +318,9 @@ class Guest:
             for line in lines:
                 message = json.loads(line)
                 getattr(self, "do_" + message.pop("op"))(**message)
+        if self.stopped:
+            self.stopped = False
+            self.signal_all(signal.SIGCONT)
 
     def leave(self) -> None:
         """End with everything that runs here; a box whose runtime is gone must not think."""
@@ -354,7 +427,10 @@ class Guest:
                 del job.pipes[end]
                 os.close(end)
                 return
+            if job.forgotten:
+                continue
             if job.number == 0:
+                self.printed_bytes += len(data)
                 self.say(b'{"op":"print","data":"%s"}\n' % base64(data))
                 continue
             fd = job.pipes[end]
@@ -396,8 +472,10 @@ class Guest:
                 self.forget(end)
                 os.close(end)
         if job.number == 0:
-            self.agent = None
+            self.agent, self.exited = None, code
             self.say(b'{"op":"exited","code":%d}\n' % code)
+            return
+        if job.forgotten:
             return
         said = b"null" if job.timed_out else b"%d" % code
         line = b'{"op":"ended","job":%d,"code":%s,"out":%d,"err":%d}\n'
@@ -618,13 +696,14 @@ class Guest:
             return
         self.last_call += 1
         asker.call, asker.left_bytes = self.last_call, sum(sizes)
-        self.calls[asker.call] = asker
         if what == "propose":
             self.proposal = asker.call
         if not asker.left_bytes:
             self.catch_up()
         line = b'{"op":"call","call":%d,"what":"%s","size":%d,"head":"%s"}\n'
-        self.say(line % (asker.call, what.encode(), asker.left_bytes, base64(head)))
+        line %= (asker.call, what.encode(), asker.left_bytes, base64(head))
+        self.calls[asker.call] = Call(asker, line)
+        self.say(line)
         if rest:
             self.pass_on(asker, rest)
 
@@ -658,7 +737,10 @@ class Guest:
         asker.left_bytes -= len(data)
         if not asker.left_bytes:
             self.catch_up()
-        self.say(b'{"op":"part","call":%d,"data":"%s"}\n' % (asker.call, base64(data)))
+        line = b'{"op":"part","call":%d,"data":"%s"}\n' % (asker.call, base64(data))
+        if self.config["silence"]:
+            self.calls[asker.call].lines.append(line)
+        self.say(line)
 
     def catch_up(self) -> None:
         """Pass on what the agent printed before it asked, so that it belongs to this segment."""
@@ -668,11 +750,11 @@ class Guest:
 
     def do_answer(self, call: int, reply: dict[str, Any]) -> None:
         """Pass an answer on to its asker, if it still lives."""
-        asker = self.calls.pop(call, None)
+        made = self.calls.pop(call, None)
         if self.proposal == call:
-            self.proposal = 0
-        if asker is not None:
-            self.reply(asker, reply)
+            self.proposal, self.printed_bytes = 0, 0
+        if made is not None and made.asker is not None:
+            self.reply(made.asker, reply)
 
     def reply(self, asker: Asker, reply: dict[str, Any]) -> None:
         """Send an asker its answer and let it go."""
@@ -700,8 +782,8 @@ class Guest:
         self.forget(asker.sock.fileno())
         self.askers.discard(asker)
         asker.sock.close()
-        if asker.call:
-            self.calls[asker.call] = None
+        if asker.call and asker.call in self.calls:
+            self.calls[asker.call].asker = None
             if asker.left_bytes:
                 del self.calls[asker.call]
                 self.say(b'{"op":"dropped","call":%d}\n' % asker.call)

@@ -15,6 +15,8 @@ from monastery.sandbox.work import Work
 
 log = structlog.get_logger()
 
+_GREET_SECONDS = 20.0
+
 
 class GuestBox:
     """A box: a guest, a freezer and a work folder.
@@ -88,6 +90,17 @@ class GuestBox:
         self.link.check()
         await self._freezer.thaw()
         self.link.frozen = False
+        self.link.beat()
+
+    async def rejoin(self) -> None:
+        """Let a box that outlived its runtime go on, and hear again what its agent asks.
+
+        Raises:
+            BoxDied: Its guest does not answer.
+        """
+        self._killed_before = self._memory_kills()
+        await self.thaw()
+        await self.link.greet(limit_seconds=_GREET_SECONDS)
 
     def take_transcript(self) -> Transcript:
         """Return what the agent printed since the last call, and forget it."""

@@ -135,6 +135,7 @@ def container_config(
     volume: str,
     labels: Mapping[str, str],
     image_volumes: Sequence[str] = (),
+    stays: bool = False,
 ) -> dict[str, Any]:
     """Return the body of the Engine API's "create a container".
 
@@ -143,6 +144,7 @@ def container_config(
     Args:
         argv: The guest's arguments after `python3`.
         image_volumes: Folders for which the image asks volumes; each would be an unbounded disk.
+        stays: Whether the guest may outlive its runtime.
     """
     return {
         "Image": spec.image,
@@ -155,7 +157,7 @@ def container_config(
         "Labels": dict(labels),
         "Healthcheck": {"Test": ["NONE"]},
         "OpenStdin": True,
-        "StdinOnce": True,  # when the runtime is gone the guest hears it, and ends
+        "StdinOnce": not stays,  # when the runtime is gone the guest hears it, and ends
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,

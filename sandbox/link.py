@@ -4,7 +4,9 @@ A reader task takes what the guest says and never waits for anyone in this proce
 owns the other direction, so that a cancelled caller never leaves half a line on the stream.
 """
 
+import contextlib
 import itertools
+import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,14 @@ from typing import Any
 
 import trio
 
-from monastery.runtime.errors import BadInput, BoxDied, BoxError, GuestMisbehaved, MonasteryError
+from monastery.runtime.errors import (
+    BadInput,
+    BoxDied,
+    BoxError,
+    BoxLost,
+    GuestMisbehaved,
+    MonasteryError,
+)
 from monastery.runtime.ports import WORK
 from monastery.runtime.records import (
     AgentExited,
@@ -41,6 +50,9 @@ guest["main"](sent)
 """
 
 _KILL_SECONDS = 1.0
+_BEAT_SECONDS = 0.5
+_SILENCE_SECONDS = 2.0
+"""After how long without a beat a guest takes its runtime for dead, and stops its box."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +64,20 @@ class Boot:
 
 
 def boot(
-    limits: BoxLimits, *, work: str, run: str, init: bool, calls: bool, env: Mapping[str, str]
+    limits: BoxLimits,
+    *,
+    work: str,
+    run: str,
+    init: bool,
+    calls: bool,
+    env: Mapping[str, str],
+    alone_seconds: float = 0.0,
 ) -> Boot:
-    """Return what starts a guest; see `guest.Guest` for the meaning of these."""
+    """Return what starts a guest; see `guest.Guest` for the meaning of these.
+
+    Args:
+        alone_seconds: How long it may outlive its runtime, stopped; 0 when it must end with it.
+    """
     room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
     sent = wire.encode(
         "boot",
@@ -68,6 +91,8 @@ def boot(
             "calls": wire.MAX_CALLS if calls else 0,
             "payload_bytes": limits.payload_bytes,
             "model_bytes": wire.MODEL_BYTES,
+            "silence": _SILENCE_SECONDS if alone_seconds else 0,
+            "alone": alone_seconds,
             "env": {
                 **env,
                 "PATH": f"{run}/bin:{env['PATH']}",
@@ -108,6 +133,7 @@ class GuestLink:
 
     Args:
         calls: Whether its agent may propose and call the model; in a fork there is none.
+        beats: Whether the guest must be told, again and again, that its runtime lives.
         why_ended: Says what became of the box when its stream ends.
     """
 
@@ -117,6 +143,7 @@ class GuestLink:
         limits: BoxLimits,
         *,
         calls: bool = True,
+        beats: bool = False,
         why_ended: Callable[[], Awaitable[BoxError]],
     ) -> None:
         self.transcript = Recorder(limits.transcript_bytes)
@@ -126,9 +153,12 @@ class GuestLink:
         self._stream = stream
         self._limits = limits
         self._max_calls = wire.MAX_CALLS if calls else 0
+        self._beats = beats
         self._why_ended = why_ended
         self._broken: BoxError | None = None
         self._greeted = trio.Event()
+        self._greeting = 0
+        self._calls_before = 0
         self._numbers = itertools.count(1)
         self._last_job = 0
         self._jobs: dict[int, _Job] = {}
@@ -156,6 +186,26 @@ class GuestLink:
         """
         nursery.start_soon(self._read)
         nursery.start_soon(self._write)
+        await self._meet(sent, limit_seconds)
+        if self._beats:
+            nursery.start_soon(self._beat)
+
+    async def join(self, nursery: trio.Nursery) -> None:
+        """Start the tasks for a guest that another runtime booted; it may be frozen."""
+        self._greeting = secrets.randbits(48) | 1
+        nursery.start_soon(self._read)
+        nursery.start_soon(self._write)
+        nursery.start_soon(self._beat)
+
+    async def greet(self, *, limit_seconds: float) -> None:
+        """Meet a guest that was joined; what its agent still asks is then to be received again.
+
+        Raises:
+            BoxDied: It did not answer within the limit, or ended.
+        """
+        await self._meet(wire.encode("greet", greeting=self._greeting), limit_seconds)
+
+    async def _meet(self, sent: bytes, limit_seconds: float) -> None:
         with trio.move_on_after(limit_seconds):
             await self._send(sent)
             await self._greeted.wait()
@@ -264,6 +314,15 @@ class GuestLink:
             self._unanswered.discard(call)
             await self._send(line, call)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether only the way to the guest broke."""
+        return isinstance(self._broken, BoxLost)
+
+    def last_words(self) -> str:
+        """Return the end of what the guest wrote to its stderr."""
+        return self._stream.last_words()
+
     def fail(self, error: BoxError) -> None:
         """Make this the answer to everything from now on."""
         self._fail(error)
@@ -278,12 +337,26 @@ class GuestLink:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the reader will find out why
 
+    async def _beat(self) -> None:
+        while self._broken is None:
+            self.beat()
+            await trio.sleep(_BEAT_SECONDS)
+
+    def beat(self) -> None:
+        """Tell the guest that we are there, if it can hear; who has much to say is heard anyway."""
+        if self._beats and not self.frozen and self._broken is None:
+            with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
+                self._outbox.send_nowait((wire.encode("beat"), 0))
+
     async def _read(self) -> None:
         lines = wire.Lines()
         try:
             while data := await self._stream.receive():
                 for line in lines.feed(data):
-                    self._take(wire.decode(line))
+                    if self._greeting and not self._greeted.is_set():
+                        self._skip_to_hello(line)
+                    else:
+                        self._take(wire.decode(line))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # as good as an end
         except BoxError as exc:
@@ -293,7 +366,18 @@ class GuestLink:
             try:
                 self._fail(await self._why_ended())
             except MonasteryError as exc:
-                self._fail(BoxDied(f"the box is gone, and so is the engine: {exc}"))
+                self._fail(BoxLost(f"the engine is gone, and with it the way to the box: {exc}"))
+
+    def _skip_to_hello(self, line: bytes) -> None:
+        """Drop what was said to the runtime before us, down to the answer to our greeting."""
+        try:
+            message = wire.decode(line)
+        except GuestMisbehaved:
+            return  # joined in the middle of it
+        if isinstance(message, wire.Hello) and message.greeting == self._greeting:
+            self._last_call, self._calls_before = 0, message.calls
+            self.transcript.miss(message.printed)
+            self._take(message)
 
     def _take(self, message: wire.Message) -> None:
         """Deal with one message, which may be hostile."""
@@ -343,7 +427,9 @@ class GuestLink:
 
     def _begin_call(self, asked: wire.Call) -> None:
         limits = {"propose": 2 * self._limits.payload_bytes, "model": wire.MODEL_BYTES}
-        if asked.call != self._last_call + 1 or not 0 <= asked.size <= limits[asked.what]:
+        again = self._last_call < asked.call <= self._calls_before
+        next_one = asked.call == max(self._last_call, self._calls_before) + 1
+        if not (again or next_one) or not 0 <= asked.size <= limits[asked.what]:
             raise GuestMisbehaved(f"the guest began call {asked.call} of {asked.size} bytes")
         if len(self._open) >= self._max_calls:
             raise GuestMisbehaved(f"the guest opened more than {self._max_calls} calls")

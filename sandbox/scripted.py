@@ -101,7 +101,7 @@ class ScriptedSandbox:
         await trio.lowlevel.checkpoint()
         self.works.pop(run, None)
 
-    async def reap(self) -> list[str]:
+    async def reap(self, can_go_on: Callable[[RunId], bool] = lambda run: False) -> list[str]:
         """Find nothing: these boxes end with their process."""
         await trio.lowlevel.checkpoint()
         return []
@@ -231,6 +231,10 @@ class ScriptedBox(ScriptedCell):
             self.freezes += 1
             self._thawed = trio.Event()
         return 0.0
+
+    async def rejoin(self) -> None:
+        """Refuse: these boxes end with their process, and none is found alive."""
+        raise AssertionError("a scripted box does not outlive its runtime")
 
     async def thaw(self) -> None:
         """Let the agent go on."""

@@ -22,6 +22,10 @@ class Recorder:
         if len(self._tail) > 2 * self._tail_bytes + 65536:  # not at each byte: it moves memory
             del self._tail[: len(self._tail) - self._tail_bytes]
 
+    def miss(self, size_bytes: int) -> None:
+        """Count what was printed while nobody listened."""
+        self._seen_bytes += size_bytes
+
     def take(self) -> Transcript:
         """Return what was kept, and begin anew."""
         tail = self._tail[max(0, len(self._tail) - self._tail_bytes) :]

@@ -33,6 +33,7 @@ class Volume:
         owner: The agent's user and group, as they are known outside the box.
         bounded: Whether it has a file system of its own, and can hold no more than that.
         ready: Set when it was filled to the end, once.
+        in_use: Set when the box on it lives on without us.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Volume:
     owner: tuple[int, int]
     bounded: bool
     ready: trio.Event = field(default_factory=trio.Event)
+    in_use: trio.Event = field(default_factory=trio.Event)
 
 
 class Volumes:
@@ -65,7 +67,7 @@ class Volumes:
         name, is_ready = _name(run, "work"), False
         found = await self._engine.volume(name)
         if found is not None:
-            is_ready = await self._engine.volume(_name(run, "ready")) is not None
+            is_ready = await self.is_ready(run)
             if not is_ready:
                 await remove(self._engine, found)
                 found = None
@@ -81,8 +83,12 @@ class Volumes:
             with trio.move_on_after(CLEANUP_SECONDS, shield=True):
                 if volume is None or not volume.ready.is_set():
                     await remove(self._engine, found)
-                else:
+                elif not volume.in_use.is_set():
                     await _unmount(found)
+
+    async def is_ready(self, run: RunId) -> bool:
+        """Whether the run's volume was filled to the end."""
+        return await self._engine.volume(_name(run, "ready")) is not None
 
     async def mark_ready(self, run: RunId, volume: Volume) -> None:
         """Record that the run's volume was filled."""

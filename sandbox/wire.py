@@ -59,10 +59,16 @@ class Hello(_Message, tag="hello"):
     Attributes:
         python: The version of its interpreter.
         room: How large the file system of the work folder is [bytes].
+        greeting: The greeting that it answers, 0 when it was just started.
+        calls: How many calls the agent made before; those of them that are open follow.
+        printed: How much the agent printed since its last proposal was answered [bytes].
     """
 
     python: Annotated[str, msgspec.Meta(max_length=16)]
     room: Number
+    greeting: Count
+    calls: Count
+    printed: Count
 
 
 class Done(_Message, tag="done"):

@@ -77,9 +77,19 @@ MISBEHAVIOURS = {
     "a huge exit code": ([HELLO, b'{"op":"exited","code":99999999999999999999}\n'], ""),
     "a huge job": ([HELLO, b'{"op":"done","job":99999999999999999999}\n'], ""),
     "a fourth descriptor": ([HELLO, b'{"op":"data","job":1,"fd":3,"data":""}\n'], ""),
-    "a long version": ([b'{"op":"hello","python":"' + b"3" * 400 + b'","room":1}\n'], ""),
+    "a long version": (
+        [
+            b'{"op":"hello","python":"'
+            + b"3" * 400
+            + b'","room":1,"greeting":0,"calls":0,"printed":0}\n'
+        ],
+        "",
+    ),
     "half a message": ([HELLO, b'{"op":"do', b'ne","job"\n'], "no message"),
-    "a lone surrogate": ([b'{"op":"hello","python":"\\ud800","room":1}\n'], ""),
+    "a lone surrogate": (
+        [b'{"op":"hello","python":"\\ud800","room":1,"greeting":0,"calls":0,"printed":0}\n'],
+        "",
+    ),
     "a NUL": ([HELLO, b'\0{"op":"done","job":1}\n'], "no message"),
 }
 

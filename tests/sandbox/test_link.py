@@ -47,7 +47,7 @@ class PlayedStream:
         await trio.lowlevel.checkpoint()
 
 
-HELLO = b'{"op":"hello","python":"3.11","room":1}\n'
+HELLO = b'{"op":"hello","python":"3.11","room":1,"greeting":0,"calls":0,"printed":0}\n'
 
 
 async def died() -> BoxError:

@@ -11,7 +11,8 @@ from monastery.runtime.errors import GuestMisbehaved
 from monastery.sandbox import wire
 
 GOOD = [
-    wire.Hello("3.11", 1 << 30),
+    wire.Hello("3.11", 1 << 30, 0, 0, 0),
+    wire.Hello("3.11", 1 << 30, 1 << 47, 3, 4096),
     wire.Done(1),
     wire.Refused(1, b"why"),
     wire.Data(1, 2, b"\x00\xff"),
@@ -62,7 +63,7 @@ HOSTILE = [
     b'{"op":"done","job":' + b"[" * 100_000,
     b'{"op":"done","job":' + b'{"a":' * 100_000,
     b"\xff\xfe",
-    b'{"op":"hello","python":"\xed\xa0\x80","room":1}',
+    b'{"op":"hello","python":"\xed\xa0\x80","room":1,"greeting":0,"calls":0,"printed":0}',
 ]
 
 
