@@ -10,9 +10,18 @@ import trio
 from monastery.runtime.errors import BoxError, ImageUnfit, Unfit
 from monastery.runtime.ports import Box
 from monastery.runtime.records import BoxSpec, RunId
-from monastery.sandbox import conformance, exhaustion, fitness
+from monastery.sandbox import (
+    conformance,
+    control,
+    exhaustion,
+    fitness,
+    hardening,
+    meaning,
+    settings,
+)
+from monastery.sandbox.bait import Bait, bait, listening
 from monastery.sandbox.box import DockerSandbox
-from monastery.sandbox.conformance import GROUPS, LIMITS, Bait
+from monastery.sandbox.conformance import GROUPS, LIMITS
 from monastery.sandbox.engine import Engine
 from monastery.sandbox.finding import Finding
 from monastery.sandbox.probes.attempt import BARE, HOST, WEAK
@@ -20,15 +29,17 @@ from monastery.sandbox.probes.attempt import BARE, HOST, WEAK
 _HELD_SECONDS = 0.3
 
 _TICKING = """
-import time
-began = last = time.monotonic()
-most = 0.0
-while last < began + 1.0:
+import os, sys, time
+place = sys.argv[1]
+last, most = time.monotonic(), 0.0
+open(place + "-begun", "w").close()
+while not os.path.exists(place + "-over"):
     time.sleep(0.005)
     now = time.monotonic()
     most, last = max(most, now - last), now
 print(most)
 """
+"""Says how long it missed the time at most, until it is told that it is over."""
 
 Examined = Mapping[str, list[Finding]]
 """Findings by what they are about, in the order in which to tell them."""
@@ -60,11 +71,14 @@ async def examine(
         found["engine"].append(Finding("runtime", repr(runtime), seen, "fails"))
     elif digest is not None:
         waive = tuple(fitness.lost(version, info))  # said above; see what holds without them
-        gvisor = conformance.is_gvisor(runtime or info.get("DefaultRuntime"))
-        limits = conformance.GVISOR_LIMITS if gvisor else LIMITS
+        gvisor = meaning.is_gvisor(runtime or info.get("DefaultRuntime"))
+        limits = meaning.GVISOR_LIMITS if gvisor else LIMITS
         spec = BoxSpec(image, limits, engine_runtime=runtime, waive=waive)
         local = not fitness.is_elsewhere(info)
         found |= await _in_boxes(engine, spec, local=local, full=full)
+        if fitness.has(info, "userns"):
+            for group in GROUPS:
+                found[group] = [meaning.by_user_namespace(one) for one in found.get(group, ())]
     return found
 
 
@@ -80,12 +94,13 @@ async def _in_boxes(
             box, neighbour = [
                 await stack.enter_async_context(sandbox.open(run, spec)) for run in runs
             ]
-            known = stack.enter_context(conformance.bait(gateways, local=local))
-            async with conformance.listening(neighbour, known) as bait:
-                answers = {one.probe: one for one in await _ask(sandbox, spec, box, bait, runs)}
+            known = stack.enter_context(bait(gateways, local=local))
+            async with listening(neighbour, known) as all_bait:
+                answers = {one.probe: one for one in await _ask(sandbox, spec, box, all_bait, runs)}
             for group, probes in GROUPS.items():
                 found[group] = [answers[probe.name] for probe in probes]
             found["from outside"] = [
+                *await as_asked(box, engine, spec),
                 await no_log(box, engine),
                 _freezer(box),
                 await freeze(box),
@@ -93,7 +108,7 @@ async def _in_boxes(
             if full:
                 found["exhaustion"] = await exhaustion.exhaust(sandbox, spec, neighbour)
                 for level in (WEAK, BARE, HOST):
-                    weak = await conformance.ask_control(level, spec.image, known)
+                    weak = await control.ask_control(level, spec.image, known)
                     found[f"controls: {level}"] = [_control(one) for one in weak]
     except* (Unfit, BoxError) as exc:
         reason = "; ".join(str(one) for one in exc.exceptions)
@@ -109,11 +124,11 @@ async def _ask(
     sandbox: DockerSandbox, spec: BoxSpec, box: Box, bait: Bait, runs: list[RunId]
 ) -> list[Finding]:
     """Try everything; under gVisor what ends the whole box in a box of its own."""
-    if not conformance.is_gvisor(box.facts.engine_runtime):
+    if not meaning.is_gvisor(box.facts.engine_runtime):
         return await conformance.ask(box, bait, limits=spec.limits)
-    calm = [one.name for one in conformance.probes() if one.name not in conformance.EXPLOSIVE]
+    calm = [one.name for one in conformance.probes() if one.name not in meaning.EXPLOSIVE]
     found = await conformance.ask(box, bait, limits=spec.limits, only=calm)
-    for name in conformance.EXPLOSIVE:
+    for name in meaning.EXPLOSIVE:
         runs.append(RunId(f"doctor-{secrets.token_hex(4)}"))
         try:
             async with sandbox.open(runs[-1], spec) as other:
@@ -123,7 +138,7 @@ async def _ask(
         if one.seen.startswith("the box broke"):
             one = replace(one, seen=f"the whole box ended ({one.seen})", verdict="holds")
         found.append(one)
-    return [conformance.by_gvisor(one) for one in found]
+    return [meaning.by_gvisor(one) for one in found]
 
 
 def _control(seen: Finding) -> Finding:
@@ -148,20 +163,44 @@ def _freezer(box: Box) -> Finding:
     return Finding("freezer", "cgroup or engine", name, "holds" if known else "fails")
 
 
+async def as_asked(box: Box, engine: Engine, spec: BoxSpec) -> list[Finding]:
+    """Compare a box's container with what it should be: by the engine's word and the kernel's."""
+    made = await engine.inspect(box.facts.box)
+    if made is None:
+        return [Finding("settings", "as asked", "the container is gone", "unknown")]
+    volumes = await engine.image_volumes(spec.image)
+    asked = hardening.container_config(
+        replace(spec, image=made["Config"]["Image"]),
+        argv=made["Config"]["Entrypoint"][1:],
+        volume="",
+        labels={},
+        image_volumes=volumes,
+    )
+    found = [settings.compare(asked, made)]
+    if "swap" not in spec.waive:
+        pid = int(made["State"]["Pid"])
+        found.append(settings.swap(pid, box.facts.box, spec.limits.memory_bytes))
+    return found
+
+
 async def freeze(box: Box) -> Finding:
     """Freeze the box while a program in it watches the clock: it must miss the time."""
     gaps: list[float] = []
+    place = f"/tmp/ticking-{secrets.token_hex(4)}"  # noqa: S108 - the box's own
 
     async def watch() -> None:
-        result = await box.run(["python3", "-c", _TICKING], timeout_seconds=30.0)
+        argv = ["python3", "-c", _TICKING, place]
+        result = await box.run(argv, timeout_seconds=conformance.PROBES_SECONDS)
         gaps.append(float(result.stdout or b"0"))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
-        await trio.sleep(0.3)
+        while not gaps and (await box.run(["test", "-e", f"{place}-begun"])).exit_code:
+            pass
         took = await box.freeze()
         await trio.sleep(_HELD_SECONDS)
         await box.thaw()
+        await box.write_file(f"{place}-over", b"")
     seen = f"confirmed in {took * 1000:.2f} ms; a program in it missed {gaps[0]:.2f} s"
     expected = f"confirmed, and no instruction for {_HELD_SECONDS} s"
     holds = gaps[0] >= 0.95 * _HELD_SECONDS

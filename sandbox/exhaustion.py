@@ -1,7 +1,7 @@
 """Attempts to use up everything: each in a box of its own, while another box and we go on.
 
-An attack holds when it ends with a clear verdict, and when meanwhile a neighbour's command was
-never slower than `SLOWEST_SECONDS`.
+An attack holds when it ends as it should, and when meanwhile a neighbour's command was never slower
+than `SLOWEST_SECONDS`.
 """
 
 import secrets
@@ -14,12 +14,14 @@ import trio
 from monastery.runtime.errors import BoxError, LimitExceeded
 from monastery.runtime.ports import Box, Sandbox
 from monastery.runtime.records import AgentExited, BoxSpec, RunId
+from monastery.sandbox import attacks
 from monastery.sandbox.finding import Finding
 
 SLOWEST_SECONDS = 2.0
 """The slowest command of a neighbour that is borne: 1.2 ms is usual on an idle machine."""
 
-_ENDS_SECONDS = 20.0
+_ENDS_SECONDS = 150.0
+"""When an attack counts as one without an end: the slowest takes 8 s on an idle machine."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,19 @@ async def exhaust(sandbox: Sandbox, spec: BoxSpec, neighbour: Box) -> list[Findi
     return [await attack_one(attack, sandbox, spec, neighbour) for attack in ATTACKS]
 
 
-async def attack_one(attack: Attack, sandbox: Sandbox, spec: BoxSpec, neighbour: Box) -> Finding:
-    """Make one attempt in a new box, and watch the neighbour meanwhile."""
+async def attack_one(
+    attack: Attack,
+    sandbox: Sandbox,
+    spec: BoxSpec,
+    neighbour: Box,
+    *,
+    slowest_seconds: float = SLOWEST_SECONDS,
+) -> Finding:
+    """Make one attempt in a new box, and watch the neighbour meanwhile.
+
+    Args:
+        slowest_seconds: How slow a command of the neighbour's may be; more on a busy machine.
+    """
     run = RunId(f"exhaust-{secrets.token_hex(4)}")
     slowest = [0.0]
     try:
@@ -58,7 +71,7 @@ async def attack_one(attack: Attack, sandbox: Sandbox, spec: BoxSpec, neighbour:
         with trio.CancelScope(shield=True):
             await sandbox.forget(run)
     told = f"{seen}; the neighbour's slowest command took {slowest[0] * 1000:.0f} ms"
-    verdict = holds and slowest[0] < SLOWEST_SECONDS
+    verdict = holds and slowest[0] < slowest_seconds
     return Finding(attack.name, attack.expected, told, "holds" if verdict else "fails")
 
 
@@ -78,23 +91,34 @@ async def _watch(neighbour: Box, slowest: list[float]) -> None:
 
 
 async def _survives(
-    box: Box, text: str, *, seconds: float = 3.0, leaves_files: bool = False
+    box: Box,
+    text: str,
+    *,
+    seconds: float = 3.0,
+    ends: bool | None = None,
+    says: str = "",
+    leaves_files: bool = False,
 ) -> tuple[str, bool]:
-    """Run a program until its time is over; the box must then be as good as new.
+    """Run a program, perhaps until its time is over; the box must then be as good as new.
 
     Args:
+        ends: Whether it must end by itself, or must not; either will do, if it is None.
+        says: How each line must begin that it prints; there must be one then.
         leaves_files: Whether files that count as memory stay behind: then the box must still
-            answer, though its next command may be killed for the memory that they take.
+            answer, though a command may be killed for the memory that they take.
     """
     result = await box.run(["python3", "-c", text], timeout_seconds=seconds)
-    began = trio.current_time()
     after = await box.run(["python3", "-c", "print('well')"])
-    took = trio.current_time() - began
     how = "its time was over" if result.timed_out else f"it ended with {result.exit_code}"
-    said = result.stdout[:200].decode("utf-8", "replace").strip()
-    seen = f"{how}{f' ({said})' if said else ''}; a command then took {took * 1000:.0f} ms"
+    said = result.stdout[:200].decode("utf-8", "replace").splitlines()
+    told = f" ({', '.join(said)})" if said else ""
+    seen = f"{how}{told}; the box goes on"
     well = after.stdout == b"well\n" or (leaves_files and after.exit_code == -9)
-    return seen, well and took < SLOWEST_SECONDS
+    if not well:
+        return f"{how}; then a command ended with {after.exit_code}", False
+    killed = leaves_files and result.exit_code == -9
+    as_told = killed or not says or (bool(said) and all(line.startswith(says) for line in said))
+    return seen, as_told and ends in (None, not result.timed_out)
 
 
 async def _fills(box: Box, text: str) -> tuple[str, bool]:
@@ -123,7 +147,7 @@ async def _agent_ends(
 async def _flood(box: Box, stream: str) -> tuple[str, bool]:
     """Print 300 MB: what is not kept is counted."""
     text = f"import sys; [sys.{stream}.write('x' * 1000000) for _ in range(300)]"
-    result = await box.run(["python3", "-c", text], timeout_seconds=15.0, max_output_bytes=1 << 20)
+    result = await box.run(["python3", "-c", text], timeout_seconds=120.0, max_output_bytes=1 << 20)
     seen = result.stdout_seen_bytes if stream == "stdout" else result.stderr_seen_bytes
     kept = len(result.stdout) + len(result.stderr)
     return f"{seen} bytes seen, {kept} kept", seen == 300_000_000 and kept == 1 << 20
@@ -141,194 +165,59 @@ async def _prints(box: Box) -> tuple[str, bool]:
     return seen, exited and told.seen_bytes == 100_000_000 and len(told.text) <= 1 << 20
 
 
-_FORKS = """
-import os
-while True:
-    try:
-        os.fork()
-    except OSError:
-        pass
-"""
-_SPINS = """
-import os
-for _ in range(3):
-    os.fork()
-while True:
-    pass
-"""
-_MEMORY = """
-held = []
-while True:
-    held.append(bytearray(b"x" * (1 << 20)))
-"""
-_MEMORY_FILES = """
-import os
-held = []
-for folder in ("/tmp", "/dev/shm", "/run"):
-    try:
-        with open(folder + "/full", "wb") as file:
-            while True:
-                file.write(bytes(1 << 20))
-    except OSError:
-        pass
-while True:
-    held.append(bytearray(b"x" * (1 << 20)))
-"""
-_DISK = """
-import errno, os
-try:
-    for number in range(10 ** 6):
-        file = open("/work/full%d" % number, "wb", buffering=0)
-        try:
-            while file.write(bytes(1 << 20)):
-                pass
-        except OSError as error:
-            if error.errno != errno.EFBIG:
-                raise
-except OSError as error:
-    disk = os.statvfs("/work")
-    print(error.strerror, (disk.f_bavail * disk.f_frsize) >> 10, "KiB left")
-"""
-_WORK_INODES = """
-import os
-count = 0
-try:
-    while True:
-        os.close(os.open("/work/%d" % count, os.O_CREAT | os.O_WRONLY))
-        count += 1
-except OSError as error:
-    print(count, error.strerror)
-"""
-_INODES = """
-import os
-for folder in ("/tmp", "/run"):
-    count = 0
-    try:
-        while True:
-            os.close(os.open("%s/%d" % (folder, count), os.O_CREAT | os.O_WRONLY))
-            count += 1
-    except OSError as error:
-        print(folder, count, error.strerror, end="; ")
-"""
-_INODES_SHM = """
-import os
-count = 0
-while True:
-    os.close(os.open("/dev/shm/%d" % count, os.O_CREAT | os.O_WRONLY))
-    count += 1
-"""
-_FILES = """
-import os, resource, time
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-for _ in range(60):
-    try:
-        if os.fork() == 0:
-            break
-    except OSError:
-        break
-held = []
-while True:
-    try:
-        held.append(os.open("/dev/null", os.O_RDONLY))
-    except OSError:
-        time.sleep(60)
-"""
-_SOCKETS = """
-import os, socket
-held = []
-for number in range(2000):
-    try:
-        door = socket.socket(socket.AF_UNIX)
-        door.settimeout(0.2)
-        door.connect(os.environ["MONASTERY_SOCKET"])
-        door.send(b"garbage\\n" * 50)
-        held.append(door)
-    except OSError:
-        held = held[-20:]
-"""
-_LINE = """
-import os, socket
-door = socket.socket(socket.AF_UNIX)
-door.settimeout(2)
-door.connect(os.environ["MONASTERY_SOCKET"])
-sent = 0
-try:
-    for _ in range(64):
-        door.sendall(b"x" * (1 << 20))
-        sent += 1
-except OSError as error:
-    print("cut off after", sent, "MiB")
-"""
-_DEEP = """
-import os, socket
-for text in (b"[" * 200000, b'{"a":' * 40000, b'{"what": "propose", "sizes": [1e999]}',
-             b'{"what": "propose", "sizes": [NaN]}', b"\\xff\\xfe", b"{" + b'"k":1,' * 40000):
-    door = socket.socket(socket.AF_UNIX)
-    door.settimeout(2)
-    door.connect(os.environ["MONASTERY_SOCKET"])
-    try:
-        door.sendall(text + b"\\n")
-        print(len(door.recv(4096)) > 0, end=" ")
-    except OSError as error:
-        print(error.strerror, end=" ")
-"""
-_SLOW = """
-import os, socket, time
-held = []
-for _ in range(60):
-    door = socket.socket(socket.AF_UNIX)
-    door.connect(os.environ["MONASTERY_SOCKET"])
-    door.send(b'{"what": "prop')
-    held.append(door)
-time.sleep(60)
-"""
-_KILLS = """
-import os, signal
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-for number in (15, 19, 9):
-    try:
-        os.kill(1, number)
-    except OSError:
-        pass
-if os.fork() == 0:
-    os.kill(-1, 9)
-os.wait()
-"""
-
 ATTACKS = (
-    Attack("fork bomb", "killed when its time is over", partial(_survives, text=_FORKS)),
-    Attack("spinning", "killed when its time is over", partial(_survives, text=_SPINS)),
+    Attack(
+        "fork bomb",
+        "killed when its time is over",
+        partial(_survives, text=attacks.FORKS, ends=False),
+    ),
+    Attack(
+        "spinning",
+        "killed when its time is over",
+        partial(_survives, text=attacks.SPINS, ends=False),
+    ),
     Attack(
         "memory bomb",
         "reported as out of memory",
-        partial(_agent_ends, text=_MEMORY, error=LimitExceeded, words=("memory",)),
+        partial(_agent_ends, text=attacks.MEMORY, error=LimitExceeded, words=("memory",)),
     ),
     Attack(
         "memory bomb in files",
         "reported as out of memory",
-        partial(_agent_ends, text=_MEMORY_FILES, error=BoxError, words=("memory",)),
+        partial(_agent_ends, text=attacks.MEMORY_FILES, error=BoxError, words=("memory",)),
     ),
-    Attack("disk of the work folder", "no space left", partial(_fills, text=_DISK)),
-    Attack("files of the work folder", "no space left", partial(_fills, text=_WORK_INODES)),
+    Attack("disk of the work folder", "no space left", partial(_fills, text=attacks.DISK)),
+    Attack("files of the work folder", "no space left", partial(_fills, text=attacks.WORK_INODES)),
     Attack(
         "files of /tmp and /run",
         "bounded",
-        partial(_survives, text=_INODES, seconds=8.0, leaves_files=True),
+        partial(
+            _survives, text=attacks.INODES, seconds=120.0, ends=True, says="/", leaves_files=True
+        ),
     ),
     Attack(
         "files of /dev/shm",
         "reported as out of memory",
-        partial(_agent_ends, text=_INODES_SHM, error=BoxError, words=("memory",)),
+        partial(_agent_ends, text=attacks.INODES_SHM, error=BoxError, words=("memory",)),
     ),
-    Attack("open files", "bounded", partial(_survives, text=_FILES)),
+    Attack("open files", "bounded", partial(_survives, text=attacks.FILES)),
     Attack("300 MB of output", "cut and counted", partial(_flood, stream="stdout")),
     Attack("300 MB of errors", "cut and counted", partial(_flood, stream="stderr")),
     Attack("100 MB printed by the agent", "cut and counted", _prints),
-    Attack("flood of the guest's socket", "no harm", partial(_survives, text=_SOCKETS)),
-    Attack("endless line to the guest", "cut off", partial(_survives, text=_LINE)),
-    Attack("deep and hostile JSON to the guest", "refused", partial(_survives, text=_DEEP)),
-    Attack("slow writers to the guest", "no harm", partial(_survives, text=_SLOW)),
-    Attack("signals to the guest", "no harm", partial(_survives, text=_KILLS)),
+    Attack("flood of the guest's socket", "no harm", partial(_survives, text=attacks.SOCKETS)),
+    Attack(
+        "endless line to the guest",
+        "cut off",
+        partial(_survives, text=attacks.LINE, seconds=100.0, ends=True, says="cut off"),
+    ),
+    Attack(
+        "deep and hostile JSON to the guest",
+        "refused",
+        partial(_survives, text=attacks.DEEP, seconds=100.0, ends=True, says="refused"),
+    ),
+    Attack(
+        "slow writers to the guest", "no harm", partial(_survives, text=attacks.SLOW, ends=False)
+    ),
+    Attack("signals to the guest", "no harm", partial(_survives, text=attacks.KILLS)),
 )
 """Everything that can be used up, and how it is tried."""

@@ -104,17 +104,7 @@ def examine(
     quick = driver in ("overlay2", "overlayfs", "overlay")
     found.append(Finding("cgroup version", "1 or 2", cgroup, _known(cgroup in ("1", "2"))))
     found.append(Finding("storage driver", "overlay2 or overlayfs", driver, _known(quick)))
-    found.append(
-        Finding("live-restore", "on", "on", "holds")
-        if info["LiveRestoreEnabled"]
-        else Finding(
-            "live-restore",
-            "on",
-            'off: write {"live-restore": true} into /etc/docker/daemon.json',
-            "fails",
-        )
-    )
-    found += [_user_namespaces(info), _gvisor(info)]
+    found += [_live_restore(info), _user_namespaces(info), _gvisor(info)]
     missing_image = f"{image!r} is missing: make it with `make setup`"
     found.append(
         Finding("image", "there", digest[:19], "holds")
@@ -126,6 +116,13 @@ def examine(
 
 def _known(holds: bool) -> Verdict:
     return "holds" if holds else "unknown"
+
+
+def _live_restore(info: Mapping[str, Any]) -> Finding:
+    """Say what becomes of boxes when the engine restarts; runs go on after it in either case."""
+    off = 'off (optional): boxes end with the engine; {"live-restore": true} in daemon.json'
+    on = bool(info["LiveRestoreEnabled"])
+    return Finding("live-restore", "on, where it is wanted", "on" if on else off, _known(on))
 
 
 def _user_namespaces(info: Mapping[str, Any]) -> Finding:

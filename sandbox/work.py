@@ -334,7 +334,7 @@ def _spool(pieces: Iterator[bytes], *, limit_bytes: int) -> IO[bytes]:
         tarfile.open(fileobj=source, mode="r|") as archive,
         tarfile.open(fileobj=spooled, mode="w|", format=tarfile.PAX_FORMAT) as copy,
     ):
-        for member in archive:
+        for member in map(_owned, archive):  # engines that map users tell the host's numbers
             if member.isfile():
                 member.mode &= 0o1777
                 copy.addfile(member, archive.extractfile(member))

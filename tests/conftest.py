@@ -1,14 +1,25 @@
 """What all tests share: async ones run under trio, with a deadline."""
 
 import inspect
+import os
 from functools import partial
 from typing import Any
 
+import hypothesis
 import pytest
 import trio
 from trio.testing import MockClock
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 300.0
+"""When an async test counts as hung: long, since other work may share the machine."""
+
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,  # how long an example takes says how busy the machine is
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:

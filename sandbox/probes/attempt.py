@@ -22,7 +22,9 @@ BARE = "bare"
 HOST = "host"
 """Besides with the host's namespaces, and mounts of harmless things made for the purpose."""
 
-PROBE_SECONDS = 8.0
+PROBE_SECONDS = 60.0
+"""When a probe counts as hung; the slowest takes 2.4 s."""
+
 CLOSED = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS)
 
 
@@ -63,6 +65,15 @@ def opened(text: str) -> Seen:
 def refused(error: OSError) -> str:
     """Return the short name of an error."""
     return errno.errorcode.get(error.errno or 0, str(error))
+
+
+def opens(path: str, flags: int = os.O_WRONLY) -> bool:
+    """Whether a file can be opened, by default for writing."""
+    try:
+        os.close(os.open(path, flags | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def found(things: Sequence[str], none: str, most: int = 8) -> Seen:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
-import resource
 import socket
 import stat
 from typing import Any
@@ -18,8 +18,10 @@ from monastery.sandbox.probes.attempt import (
     closed,
     found,
     opened,
+    opens,
     refused,
 )
+from monastery.sandbox.probes.kernelfiles import read_only
 
 ENGINES = (
     "/var/run/docker.sock",
@@ -33,54 +35,12 @@ ENGINES = (
     "/run/dbus/system_bus_socket",
 )
 DEVICES = frozenset(
-    [
-        "console",
-        "core",
-        "fd",
-        "full",
-        "mqueue",
-        "null",
-        "ptmx",
-        "pts",
-        "random",
-        "shm",
-        "stderr",
-        "stdin",
-        "stdout",
-        "tty",
-        "urandom",
-        "zero",
-        "net",
-    ]
+    """
+    console core fd full mqueue net null ptmx pts random shm stderr stdin stdout tty urandom zero
+    """.split()  # noqa: SIM905 - a list to be read
 )
 """What may lie in /dev; `net` is an empty folder of gVisor's."""
-PROC = frozenset(
-    [
-        "cgroups",
-        "consoles",
-        "cpuinfo",
-        "crypto",
-        "devices",
-        "filesystems",
-        "kpageflags",
-        "meminfo",
-        "misc",
-        "mounts",
-        "mtrr",
-        "net",
-        "self",
-        "sys",
-        "sysvipc",
-        "thread-self",
-        "tty",
-        "version",
-    ]
-)
-"""What of /proc may say something: how the machine is made, and not what it does."""
-SYS = ("/sys/fs/cgroup", "/sys/devices/system/cpu")
-"""What of /sys may say something."""
 WRITABLE = ("/work", "/tmp", "/run", "/dev/shm", "/dev/mqueue")  # noqa: S108 - the box's own
-_MOST_FILES = 20000
 
 
 def _engine_sockets(given: dict[str, Any]) -> Seen:
@@ -113,146 +73,6 @@ def _of_guest(name: str, flags: int) -> Any:
     return attempt
 
 
-def tells(path: str) -> str:
-    """Return how much a file or a folder tells; nothing where it is masked or may not be read."""
-    try:
-        if stat.S_ISDIR(os.stat(path).st_mode):
-            count = len(os.listdir(path))
-            return f"{count} entries" if count else ""
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    try:
-        return "readable" if os.read(fd, 4096) else ""
-    except OSError as exc:
-        return "" if exc.errno in (errno.EPERM, errno.EACCES, errno.EINVAL) else "readable"
-    finally:
-        os.close(fd)
-
-
-def _masked(given: dict[str, Any]) -> Seen:
-    """Read each kernel file that is to be masked; write none of them."""
-    there = [path for path in given["masked"] if os.path.lexists(path)]
-    told = [path for path in there if tells(path)]
-    return found(told, f"all {len(there)} that this kernel has", most=200)
-
-
-def _not_masked(given: dict[str, Any]) -> Seen:
-    """Look for files that say something, and of which we did not know."""
-    more = [
-        f"/proc/{name}"
-        for name in os.listdir("/proc")
-        if not name.isdigit() and name not in PROC and tells(f"/proc/{name}")
-    ]
-    for folder, _, names in os.walk("/sys"):
-        if not folder.startswith(SYS):
-            paths = [os.path.join(folder, name) for name in names]
-            more += [path for path in paths if not os.path.islink(path) and tells(path)]
-        if len(more) > 100:
-            break
-    return found(more, "none")
-
-
-def _writes(path: str) -> str:
-    """Return how a file or folder could be changed; nothing where the mount forbids it.
-
-    Setting the mode that it has changes nothing, and asks the mount before it asks for rights.
-    """
-    try:
-        os.chmod(path, stat.S_IMODE(os.stat(path).st_mode))
-    except OSError as exc:
-        return f"kept by rights only: {path}" if exc.errno == errno.EPERM else ""
-    return path
-
-
-def _masked_by_null(path: str) -> bool:
-    """Whether /dev/null was put over a file, to mask it."""
-    try:
-        return stat.S_ISCHR(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _read_only(*tops: str, deep: bool) -> Any:
-    """Return an attempt to change everything below some folders."""
-
-    def attempt(given: dict[str, Any]) -> Seen:
-        doors: list[str] = []
-        count = 0
-        for top in tops:
-            for folder, _, names in os.walk(top):
-                if folder.startswith(WRITABLE):
-                    continue
-                for path in [folder, *(os.path.join(folder, name) for name in names)]:
-                    if not os.path.islink(path) and not _masked_by_null(path):
-                        count += 1
-                        doors += [path for path in (_writes(path),) if path]
-                if not deep or count > _MOST_FILES or len(doors) > 20:
-                    break
-        return found(doors, f"none of {count} can be")
-
-    return attempt
-
-
-def _switches(given: dict[str, Any]) -> Seen:
-    """Open for writing what would run a program outside or change the whole machine."""
-    paths = [
-        "/proc/sys/kernel/core_pattern",
-        "/proc/sys/kernel/modprobe",
-        "/proc/sys/kernel/hotplug",
-        "/proc/sys/kernel/sysrq",
-        "/proc/sys/kernel/panic",
-        "/proc/sys/fs/binfmt_misc/register",
-        "/proc/sys/net/ipv4/ip_forward",
-        "/proc/sys/vm/overcommit_memory",
-        "/proc/sys/vm/drop_caches",
-        "/proc/sysrq-trigger",
-        "/proc/acpi/wakeup",
-        "/sys/kernel/uevent_helper",
-        "/sys/kernel/uevent_seqnum",
-        "/sys/power/state",
-        "/sys/kernel/security/apparmor/.load",
-    ]
-    return found([path for path in paths if _opens(path)], "none")
-
-
-def _opens(path: str, flags: int = os.O_WRONLY) -> bool:
-    try:
-        os.close(os.open(path, flags | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
-
-
-def _cgroup(*names: str) -> Any:
-    """Return an attempt to open control files of every cgroup for writing."""
-
-    def attempt(given: dict[str, Any]) -> Seen:
-        doors = []
-        for folder, _, there in os.walk("/sys/fs/cgroup"):
-            paths = [os.path.join(folder, name) for name in names if name in there]
-            for path in paths:
-                if _opens(path):
-                    doors.append(path)
-                elif _writes(path):
-                    doors.append(_writes(path))
-        return found(doors, "none")
-
-    return attempt
-
-
-def _cgroup_made(given: dict[str, Any]) -> Seen:
-    for folder, _, _ in os.walk("/sys/fs/cgroup"):
-        path = os.path.join(folder, "monastery-probe")
-        try:
-            os.mkdir(path)
-            os.rmdir(path)
-        except OSError:
-            continue
-        return opened(f"{path} could be made")
-    return closed("none")
-
-
 def _devices(given: dict[str, Any]) -> Seen:
     return found([f"/dev/{name}" for name in sorted(set(os.listdir("/dev")) - DEVICES)], "none")
 
@@ -268,25 +88,9 @@ def _raw_devices(given: dict[str, Any]) -> Seen:
             except OSError:
                 continue
             deep = name in ("mem", "kmem", "port", "kmsg", "kvm", "fuse", "tun", "loop-control")
-            if (stat.S_ISBLK(mode) or deep) and _opens(path, os.O_RDONLY):
+            if (stat.S_ISBLK(mode) or deep) and opens(path, os.O_RDONLY):
                 doors.append(path)
     return found(doors, "none")
-
-
-def _core(given: dict[str, Any]) -> Seen:
-    """Crash, with all the core limit that can be had."""
-    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    child = os.fork()
-    if child == 0:
-        try:
-            os.chdir("/tmp")  # noqa: S108 - the box's own
-        finally:
-            os.abort()
-    status = os.waitpid(child, 0)[1]
-    if os.WCOREDUMP(status):
-        return opened("a core was written")
-    return closed("none was written") if most == 0 else opened(f"allowed up to {most}")
 
 
 def _writable(given: dict[str, Any]) -> Seen:
@@ -327,11 +131,10 @@ def _host_ipc(given: dict[str, Any]) -> Seen:
     """Find a piece of shared memory that the host made for us to find."""
     if given["shared_memory"] is None:
         return Seen("the engine is not on this machine: nothing is shared", None)
-    with open("/proc/sysvipc/shm") as file:
-        keys = {int(line.split()[0]) for line in file.readlines()[1:]}
-    if given["shared_memory"] in keys:
-        return opened("the host's shared memory is seen")
-    return closed("not seen")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.shmget(given["shared_memory"], 0, 0) >= 0:
+        return opened("the host's shared memory is there")
+    return closed(errno.errorcode.get(ctypes.get_errno(), "not there"))
 
 
 def _names(given: dict[str, Any]) -> Seen:
@@ -400,26 +203,9 @@ PROBES = (
     Probe("guest's memory map", "refused", BARE, _of_guest("maps", _READ)),
     Probe("guest's namespaces", "refused", BARE, _of_guest("ns/mnt", _READ)),
     Probe("guest's descriptors listed", "refused", BARE, _of_guest("fd", _READ)),
-    Probe("kernel files", "masked", BARE, _masked),
-    Probe("other kernel files", "none", BARE, _not_masked),
-    Probe("switches of the machine", "none opens", BARE, _switches),
-    Probe("settings of the kernel", "read-only", BARE, _read_only("/proc/sys", deep=True)),
-    Probe(
-        "read-only /proc",
-        "read-only",
-        BARE,
-        _read_only("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", deep=False),
-    ),
-    Probe("/sys", "read-only", BARE, _read_only("/sys/devices", "/sys/kernel", deep=True)),
-    Probe("release_agent", "refused", BARE, _cgroup("release_agent", "notify_on_release")),
-    Probe("devices.allow", "refused", BARE, _cgroup("devices.allow", "devices.deny")),
-    Probe("cgroup.procs", "refused", BARE, _cgroup("cgroup.procs", "tasks", "freezer.state")),
-    Probe("cgroup limits", "refused", BARE, _cgroup("memory.limit_in_bytes", "memory.max")),
-    Probe("new cgroups", "refused", BARE, _cgroup_made),
     Probe("device nodes", "none but the usual", BARE, _devices),
     Probe("raw devices", "none opens", BARE, _raw_devices),
-    Probe("core dumps", "none", WEAK, _core),
-    Probe("root file system", "read-only", WEAK, _read_only("/etc", "/usr/bin", deep=False)),
+    Probe("root file system", "read-only", WEAK, read_only("/etc", "/usr/bin", deep=False)),
     Probe("writable folders", "none but its own", WEAK, _writable),
     Probe("host's processes", "none", HOST, _processes),
     Probe("host's shared memory", "none", HOST, _host_ipc),

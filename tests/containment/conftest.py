@@ -1,11 +1,8 @@
 """Real boxes, boxes with one flag taken away, and a second engine with gVisor."""
 
 import copy
-import json
 import os
 import shutil
-import subprocess
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,6 +17,7 @@ from monastery.runtime.records import BoxSpec, RunId
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.conformance import LIMITS
 from monastery.sandbox.engine import Engine
+from tests.hostile.engine import OF_OTHER_USERS, started, unusable
 
 IMAGE = os.environ.get("MONASTERY_BOX_IMAGE", "monastery-box:latest")
 
@@ -73,37 +71,37 @@ def opened(image) -> Opened:
 
 
 @pytest.fixture(scope="session")
-def gvisor(image, tmp_path_factory) -> Iterator[str]:
-    """A second engine, in a network namespace of its own, that has gVisor; its address.
-
-    `--bridge=none` would delete the first engine's bridge if both shared a namespace.
-    """
+def gvisor(image) -> Iterator[str]:
+    """The address of a second engine that has gVisor."""
     runsc = shutil.which("runsc")
-    if runsc is None or os.geteuid() != 0:
-        pytest.skip("gVisor needs the package runsc, and root to start a second engine")
-    folder = Path("/tmp") / f"mo-{uuid.uuid4().hex[:8]}"  # sockets' paths are short
-    folder.mkdir(mode=0o700)
-    (folder / "daemon.json").write_text(
-        json.dumps({"runtimes": {"runsc": {"path": runsc, "runtimeArgs": ["--network=none"]}}})
-    )
-    address = f"unix://{folder}/docker.sock"
-    argv = ["unshare", "-n", "dockerd", "-H", address, "--data-root", f"{folder}/data"]
-    argv += ["--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", "--bridge=none"]
-    argv += ["--config-file", f"{folder}/daemon.json", "--iptables=false", "--ip6tables=false"]
-    with (folder / "log").open("wb") as log:
-        daemon = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 30
-        while subprocess.run(["docker", "-H", address, "version"], capture_output=True).returncode:
-            assert daemon.poll() is None, (folder / "log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "the second engine does not answer"
-        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
-            subprocess.run(
-                ["docker", "-H", address, "load"],
-                stdin=saved.stdout, check=True, capture_output=True, timeout=120,
-            )  # fmt: skip
-        yield address
-    finally:
-        daemon.terminate()
-        daemon.wait(timeout=60)
-        shutil.rmtree(folder, ignore_errors=True)
+    if why := unusable() or ("" if runsc else "gVisor is not here: it needs the package runsc"):
+        pytest.skip(why)
+    runtimes = {"runtimes": {"runsc": {"path": runsc, "runtimeArgs": ["--network=none"]}}}
+    with started(image, config=runtimes) as engine:
+        yield engine.host
+
+
+@pytest.fixture(scope="session")
+def user_namespaces(image) -> Iterator[str]:
+    """The address of one whose boxes' users are not the host's, and that has a search domain."""
+    missing = [path for path in OF_OTHER_USERS if not Path(path).exists()]
+    if why := unusable() or (f"{missing[0]} is not here to be mounted over" if missing else ""):
+        pytest.skip(why)
+    # The lists that give it users are its own, for nothing of this machine is changed.
+    before = ["echo daemon:100000:65536 > {folder}/users"]
+    before += [f"mount --bind {{folder}}/users {path}" for path in OF_OTHER_USERS]
+    with started(
+        image, "--userns-remap=daemon", "--dns-search=domain.example", before=before
+    ) as engine:
+        yield engine.host
+
+
+@pytest.fixture(scope="session")
+def unified(image) -> Iterator[str]:
+    """The address of one that sees nothing but control groups of version 2."""
+    if why := unusable():
+        pytest.skip(why)
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        pytest.skip("all control groups here are of version 2, as every test sees them")
+    with started(image, before=["mount -t cgroup2 none /sys/fs/cgroup"]) as engine:
+        yield engine.host

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from monastery.sandbox import seccomp
-from monastery.sandbox.conformance import BARE, GROUPS, HOST, WEAK
+from monastery.sandbox.conformance import GROUPS
 from monastery.sandbox.exhaustion import ATTACKS
+from monastery.sandbox.probes.attempt import BARE, HOST, WEAK
 
 PAGE = Path(__file__).parents[2] / "docs" / "containment.md"
 CONTROLS = {WEAK: "weak", BARE: "bare", HOST: "host"}

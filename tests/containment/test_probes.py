@@ -9,11 +9,14 @@ from typing import Any
 import docker
 import pytest
 
-from monastery.sandbox import conformance, examine
-from monastery.sandbox.conformance import BARE, HOST, WEAK, Bait
+from monastery.runtime.records import BoxSpec
+from monastery.sandbox import bait as baits
+from monastery.sandbox import conformance, control, examine, meaning
+from monastery.sandbox.bait import Bait
+from monastery.sandbox.conformance import LIMITS
 from monastery.sandbox.engine import Engine
 from monastery.sandbox.finding import Finding
-from monastery.sandbox.probes.attempt import Probe
+from monastery.sandbox.probes.attempt import BARE, HOST, WEAK, Probe
 
 PROBES = {probe.name: probe for probe in conformance.probes()}
 
@@ -30,15 +33,16 @@ def test_there_are_many_probes_with_names_of_their_own() -> None:
     assert len(names) == len(set(names)) >= 60
 
 
-async def test_every_probe_holds_in_a_box(opened) -> None:
+async def test_every_probe_holds_in_a_box(opened, image) -> None:
     """No door, with another box beside it and the host's baits out; unknown is not good enough."""
     engine = Engine()
     await engine.connect()
-    with conformance.bait(await engine.gateways()) as known:
+    with baits.bait(await engine.gateways()) as known:
         async with opened() as box, opened() as other:
-            async with conformance.listening(other, known) as bait:
+            async with baits.listening(other, known) as bait:
                 found = await conformance.ask(box, bait)
             found += [await examine.no_log(box, engine), await examine.freeze(box)]
+            found += await examine.as_asked(box, engine, BoxSpec(image, LIMITS))
     assert not [one for one in found if one.verdict != "holds"]
     assert {one.probe for one in found} >= set(PROBES)
 
@@ -61,9 +65,9 @@ def _another(image: str) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("level", [WEAK, BARE, HOST])
 async def test_every_probe_comes_out_open_in_a_weak_container(image, level) -> None:
     """What is closed there too proves nothing, unless this kernel or engine has no such door."""
-    with conformance.bait(["172.17.0.1"]) as known, _another(image) as other:
+    with baits.bait(["172.17.0.1"]) as known, _another(image) as other:
         bait = Bait(known.abstract, known.shared_memory, other, known.gateways)
-        found = await conformance.ask_control(level, image, bait)
+        found = await control.ask_control(level, image, bait)
     assert found
     assert not [one for one in found if one.verdict != "fails" and not _no_such_door(one)]
 
@@ -106,8 +110,15 @@ async def test_a_probe_that_crashes_is_unknown(opened) -> None:
 
     def die(given: Any) -> attempt.Seen:
         import os
+        import signal
 
-        os.abort()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     probes = [Probe("crash", "", WEAK, crash), Probe("die", "", WEAK, die)]
     assert [one["open"] for one in attempt.run_all(probes, {})] == [None, None]
+
+
+def test_what_other_kernels_answer_names_probes() -> None:
+    """What is judged otherwise under gVisor or with user namespaces are probes that there are."""
+    named = {*meaning.BY_GVISOR, *meaning.BY_NAMESPACE, *meaning.EXPLOSIVE, *meaning._READ_ONLY}
+    assert named <= set(PROBES)

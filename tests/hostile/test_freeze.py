@@ -1,6 +1,5 @@
 """What may happen to a frozen box: death, force, the engine's restart, its runtime's end."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from monastery.runtime.ports import Forkable
 from monastery.runtime.records import BoxSpec, Case, RunId, Vote
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.engine import Engine
-from tests.hostile.engine import SecondEngine, usable
+from tests.hostile.engine import SecondEngine, started, unusable
 from tests.runtime.world import SetAuditor, Small, approve, notes
 
 
@@ -29,7 +28,7 @@ async def test_a_box_that_dies_while_frozen_is_dead_at_the_thaw(opened, engine_a
         pid = engine_api.inspect_container(box.facts.box)["State"]["Pid"]
         await box.freeze()
         os.kill(pid, signal.SIGKILL)
-        with trio.fail_after(20), pytest.raises(BoxDied):
+        with trio.fail_after(120), pytest.raises(BoxDied):
             await go_on(box)
 
 
@@ -41,7 +40,7 @@ async def test_a_frozen_box_can_be_removed_by_force(opened, engine_api, image, l
         if box.facts.freezer == "cgroup-v1":  # there, nobody can kill what is frozen
             await box._freezer.end()
         engine_api.remove_container(box.facts.box, force=True)
-        with trio.fail_after(20), pytest.raises(BoxError):
+        with trio.fail_after(120), pytest.raises(BoxError):
             await go_on(box)
 
 
@@ -92,18 +91,13 @@ trio.run(main, *sys.argv[1:])
 @pytest.fixture
 def second_engine(image: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SecondEngine]:
     """An engine of this test's own, which the environment names."""
-    if not usable():
-        pytest.skip("only root can start a second engine, and only where dockerd is installed")
-    engine = SecondEngine()
-    with contextlib.ExitStack() as stack:
-        stack.callback(engine.remove)
-        engine.start()
-        engine.load(image)
+    if why := unusable():
+        pytest.skip(why)
+    with started(image, "--live-restore") as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.host)
         yield engine
 
 
-@pytest.mark.deadline(120)
 async def test_an_engine_that_restarts_loses_no_frozen_box(
     second_engine: SecondEngine, image: str
 ) -> None:
@@ -124,7 +118,7 @@ async def test_an_engine_that_restarts_loses_no_frozen_box(
                     other.kill()
                     second_engine.start()
                     left.extend(boxes(second_engine, ""))
-                    with trio.fail_after(20):
+                    with trio.fail_after(120):
                         await box.receive()
 
             with pytest.raises((BoxDied, EngineUnavailable)):

@@ -23,33 +23,6 @@ from monastery.sandbox.probes.attempt import (
 )
 
 
-def _status() -> dict[str, str]:
-    with open("/proc/self/status") as file:
-        lines = [line.rstrip("\n").partition(":\t") for line in file]
-    return {name: value for name, _, value in lines}
-
-
-def _capabilities(name: str) -> Any:
-    def attempt(given: dict[str, Any]) -> Seen:
-        held = int(_status()[name], 16)
-        return opened(f"{name} is {held:x}") if held else closed("none")
-
-    return attempt
-
-
-def _flag(name: str, wanted: str) -> Any:
-    def attempt(given: dict[str, Any]) -> Seen:
-        value = _status()[name]
-        return Seen(f"{name} is {value}", value != wanted)
-
-    return attempt
-
-
-def _user(given: dict[str, Any]) -> Seen:
-    ids = {*os.getresuid(), *os.getresgid(), *os.getgroups()}
-    return Seen(f"ids {' '.join(map(str, sorted(ids)))}", 0 in ids)
-
-
 def _priority(given: dict[str, Any]) -> Seen:
     """Take a better place in the queue than we were given."""
     try:
@@ -116,11 +89,34 @@ def _throttled() -> int | None:
     return None
 
 
+def _quota() -> float | None:
+    """Return how many CPUs the kernel says that we may use; infinite without a limit."""
+    for path in (
+        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us",
+        "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us",
+        "/sys/fs/cgroup/cpu.max",
+    ):
+        try:
+            with open(path) as file:
+                words = file.read().split()
+            if len(words) == 1:
+                with open(path.replace("quota", "period")) as file:
+                    words += file.read().split()
+        except OSError:
+            continue
+        return float("inf") if words[0] in ("max", "-1") else int(words[0]) / int(words[1])
+    return None
+
+
 def _cpu(given: dict[str, Any]) -> Seen:
-    """Compute on twice as many CPUs as there are to have, until we are held back or have more."""
+    """Compute on twice as many CPUs as there are to have, until we are held back or have more.
+
+    On a busy machine we get less than the limit and are never held back; then the kernel's own
+    word must do.
+    """
     limit = given["limits"]["cpus"]
     before = _throttled()
-    for _ in range(6):  # on a busy machine we get less than the limit by chance
+    for _ in range(6):
         cpus = _spin(2 * max(1, round(limit)))
         after = _throttled()
         told = f"{cpus:.2f} CPUs used of {limit:g}"
@@ -128,7 +124,10 @@ def _cpu(given: dict[str, Any]) -> Seen:
             return closed(f"{told}, held back {after - before} times")
         if cpus > 1.5 * limit:
             return opened(told)
-    return Seen(told, None if before is not None else False)
+    quota = _quota()
+    if quota is None:
+        return Seen(told, None)
+    return Seen(f"{told}; the kernel allows {quota:g}", quota > 1.01 * limit)
 
 
 def _spin(count: int) -> float:
@@ -237,19 +236,6 @@ def _out_of_memory_score(given: dict[str, Any]) -> Seen:
 
 
 PROBES = (
-    *(
-        Probe(f"capabilities {told}", "none", WEAK, _capabilities(name), needs)
-        for told, name, needs in (
-            ("effective", "CapEff", ""),
-            ("permitted", "CapPrm", ""),
-            ("bounding", "CapBnd", ""),
-            ("inheritable", "CapInh", "engines since 20.10.14 give none to anybody"),
-            ("ambient", "CapAmb", "engines give none to anybody"),
-        )
-    ),
-    Probe("new privileges", "never", WEAK, _flag("NoNewPrivs", "1")),
-    Probe("system call filter", "on", BARE, _flag("Seccomp", "2")),
-    Probe("user and groups", "not root", WEAK, _user),
     Probe("higher priority", "refused", BARE, _priority),
     Probe("real-time scheduling", "refused", BARE, _real_time, "CONFIG_RT_GROUP_SCHED=n"),
     Probe("out-of-memory score", "refused", BARE, _out_of_memory_score, "CAP_SYS_RESOURCE"),
