@@ -157,7 +157,7 @@ def _monastery(project: Path, *arguments: str) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
         stdin=subprocess.DEVNULL,
     )
 
@@ -195,7 +195,7 @@ def test_a_run_that_was_stopped_goes_on_and_does_nothing_twice(
     """Ctrl-C, a kill, or a kill that cannot be caught: the next start finishes the three steps."""
     process, run = _start(project, str(project))
     process.send_signal(how)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     if how != signal.SIGKILL:
         assert process.returncode == 130
         assert _boxes() == []

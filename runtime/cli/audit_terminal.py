@@ -3,6 +3,7 @@
 import os
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,7 @@ class RealTerminal:
         self._console = console
         self._fd = sys.stdin.fileno()
         self._cooked = termios.tcgetattr(self._fd)
+        self._interrupted = False
 
     @property
     def width(self) -> int:
@@ -78,11 +80,20 @@ class RealTerminal:
     @contextmanager
     def keys(self) -> Iterator[None]:
         """Read keys without waiting for Enter, until the block ends."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.default_int_handler:  # not where a shell has it ignored
+            signal.signal(signal.SIGINT, self._interrupt)
         try:
             tty.setcbreak(self._fd)
             yield
         finally:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._cooked)
+            signal.signal(signal.SIGINT, before)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        """Hear Ctrl-C, and remember it: Python drops what is raised while it finalises a thing."""
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     @contextmanager
     def _lines(self) -> Iterator[None]:
@@ -114,6 +125,8 @@ class RealTerminal:
 
     def key(self, timeout_seconds: float) -> str | None:
         """Read one key."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         ready, _, _ = select.select([self._fd], [], [], timeout_seconds)
         if not ready:
             return None

@@ -84,7 +84,7 @@ async def test_long_line_is_refused(programs: Programs, case: Case, box: Any) ->
     while True: sys.stdout.write("x" * (1 << 20))
     """
     with pytest.raises(AuditFailed, match="longer than 67108864 bytes"):
-        await programs.auditor(source, timeout_seconds=60).judge(case, box)
+        await programs.auditor(source, timeout_seconds=250).judge(case, box)
     assert programs.alive() == []
 
 
@@ -97,8 +97,8 @@ async def test_endless_program_is_ended(programs: Programs, case: Case, box: Any
     print("still thinking", file=sys.stderr, flush=True)
     while True: time.sleep(600)
     """
-    with pytest.raises(AuditFailed, match=r"3 s; its last words: 'still thinking'"):
-        await programs.auditor(source, timeout_seconds=3.0).judge(case, box)
+    with pytest.raises(AuditFailed, match=r"10 s; its last words: 'still thinking'"):
+        await programs.auditor(source, timeout_seconds=10.0).judge(case, box)
     assert programs.alive() == []
     assert box.open_forks == 0
 
@@ -137,7 +137,7 @@ async def test_double_forked_daemon_is_killed(programs: Programs, case: Case, bo
     time.sleep(600)
     """
     with pytest.raises(AuditFailed, match="no vote within"):
-        await programs.auditor(source, timeout_seconds=3.0).judge(case, box)
+        await programs.auditor(source, timeout_seconds=10.0).judge(case, box)
     assert programs.alive() == []
 
 
@@ -195,7 +195,7 @@ async def test_dead_runtime_leaves_nothing(programs: Programs) -> None:
         assert (await runtime.stdout.receive_some()).strip() == b"ready"
         assert len(programs.alive()) >= 3
         runtime.kill()
-        with trio.fail_after(10):
+        with trio.fail_after(120):
             while programs.alive():
                 await trio.lowlevel.checkpoint()
 
@@ -208,4 +208,4 @@ async def test_flood_of_complaints(programs: Programs, case: Case, box: Any) -> 
     sys.exit(7)
     """
     with pytest.raises(AuditFailed, match=r"exit code 7 .* last words: '\\x1b\[31mthe end'"):
-        await programs.auditor(source, timeout_seconds=60).judge(case, box)
+        await programs.auditor(source, timeout_seconds=250).judge(case, box)

@@ -61,7 +61,7 @@ class Cli:
             input=stdin,
             capture_output=True,
             env=environment(**(env or {})),
-            timeout=60,
+            timeout=240,
             check=False,
         )
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -169,16 +168,10 @@ def test_a_reader_who_leaves_is_no_error_worth_words(cli: Cli) -> None:
 
 @pytest.mark.parametrize("args", [("--help",), ("runs",)])
 def test_short_commands_start_quickly(cli: Cli, args: tuple[str, ...]) -> None:
-    """Help and lists come at once: no engine, model or web library is imported for them.
+    """Help and lists come at once, for no engine, model or web library is imported for them.
 
-    Measured: 0.08 s and 0.2 s; the bound leaves room for a busy machine.
+    Measured: 0.08 s and 0.2 s. Time itself is not asked for: it says how busy the machine is.
     """
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        cli(*args)
-        took.append(time.monotonic() - began)
-    assert min(took) < 1.0
     heavy = "docker", "trio", "httpx", "rich.table", "ruamel.yaml"
     code = (
         "import sys; sys.argv = ['monastery', *sys.argv[1:]]\n"

@@ -200,7 +200,7 @@ def monastery(
         env=environment,
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=400,
         stdin=subprocess.DEVNULL,
     )
 

@@ -38,7 +38,7 @@ def test_inspects_checks_of_sandboxes_hold(peers: Path, image: str, tmp_path: Pa
     argv = [str(peers), "-m", "pytest", "--noconftest", "-c", "/dev/null", "--rootdir", str(ROOT)]
     argv += ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
     argv += ["tests/peers/inspect_checks.py"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=90)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
     suite = ElementTree.parse(report).getroot().find("testsuite")
     assert suite is not None
     counts = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}

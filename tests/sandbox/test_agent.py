@@ -126,7 +126,7 @@ async def test_an_answer_waits_for_the_thaw(sandbox, opened, program):
         await program(box, text)
         asked = await box.receive()
         await box.freeze()
-        with trio.fail_after(5):
+        with trio.fail_after(120):
             await box.answer(asked.call, {"x": "y" * 3_000_000})
         await box.thaw()
         assert await box.receive() == AgentExited(0)

@@ -120,7 +120,7 @@ async def test_commands_run_at_the_same_time(sandbox, opened):
         results = {}
 
         async def run(name, text):
-            results[name] = await box.run(["sh", "-c", text], timeout_seconds=20)
+            results[name] = await box.run(["sh", "-c", text], timeout_seconds=200)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run, "reader", "cat a")
