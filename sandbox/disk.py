@@ -19,6 +19,7 @@ from typing import Any
 import trio
 
 from monastery.runtime.errors import BoxError
+from monastery.sandbox.engine import APART
 
 _FILE = "work.ext4"
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -41,6 +42,10 @@ def why_not(info: Mapping[str, Any]) -> str | None:
         return "the engine is on another machine, so its volumes cannot be bounded from here"
     if "rootless" in str(info.get("SecurityOptions")):
         return "the engine is rootless, and only root can mount a file system for each box"
+    if info.get(APART):
+        return "the engine has mounts of its own, and does not see those that are made for a box"
+    if "name=userns" in str(info.get("SecurityOptions")):
+        return "the engine maps users, and does not show its boxes what is mounted for them"
     if os.geteuid() != 0:
         return "only root can mount a file system for each box; run as root"
     missing = [name for name in ("mkfs.ext4", "tune2fs", "mount", "umount") if _found(name) is None]

@@ -5,10 +5,13 @@ it; what only reads may be abandoned. Every error of the SDK is translated here,
 """
 
 import contextlib
+import socket
 import ssl
+import struct
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
@@ -28,6 +31,9 @@ RUN_LABEL = "monastery.run"
 OWNER_LABEL = "monastery.runtime"
 PURPOSE_LABEL = "monastery.purpose"
 HOME_LABEL = "monastery.home"
+
+APART = "MonasteryApart"
+"""What we add to an engine's words: whether it does not see what this process mounts."""
 
 _MEND = "start it, or say with DOCKER_HOST where it is; `monastery doctor` tells more"
 
@@ -87,8 +93,9 @@ class Engine:
         return dict(await self._call(lambda: self._api.version(), creates=False))
 
     async def info(self) -> dict[str, Any]:
-        """Return what the engine says that it can do."""
-        return dict(await self._call(lambda: self._api.info(), creates=False))
+        """Return what the engine says that it can do, and whether it has mounts of its own."""
+        said = dict(await self._call(lambda: self._api.info(), creates=False))
+        return {**said, APART: _has_own_mounts(self._address)}
 
     async def gateways(self) -> list[str]:
         """Return the addresses at which containers of its networks would find the host."""
@@ -326,6 +333,22 @@ class _Missing(Exception):
 
 class _Conflict(EngineUnavailable):
     """The engine is doing something else with it."""
+
+
+def _has_own_mounts(address: Address) -> bool:
+    """Whether the engine at a socket is surely in another mount namespace than we are."""
+    if address.path is None:
+        return True
+    try:
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(address.path)
+            size = struct.calcsize("3i")
+            told = door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        pid = struct.unpack("3i", told)[0] or "self"  # 0: not in our process namespace
+        theirs, ours = (Path(f"/proc/{who}/ns/mnt").stat() for who in (pid, "self"))
+        return theirs.st_ino != ours.st_ino
+    except OSError:
+        return False
 
 
 def _short(error: BaseException) -> str:
