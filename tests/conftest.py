@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import signal
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,10 @@ import hypothesis
 import pytest
 import trio
 from trio.testing import MockClock
+
+# A shell has what it starts in the background ignore Ctrl-C; what the tests start must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEADLINE_SECONDS = 300.0
 """When an async test counts as hung: long, since other work may share the machine."""
