@@ -1,8 +1,7 @@
 """Running a run: from a project, or from the middle of one, to its end or its next stop."""
 
 import secrets
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,6 @@ import structlog
 import trio
 
 from monastery.runtime import audits, events, recall
-from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.draw import commitment, new_seed
 from monastery.runtime.errors import (
@@ -26,13 +24,14 @@ from monastery.runtime.events import RunEnded, RunInterrupted, RunResumed, RunSt
 from monastery.runtime.journal import Hop, Journal, Record, Writer, blob_ref, check_chain
 from monastery.runtime.loop import audit_later, live
 from monastery.runtime.owner import this_process
+from monastery.runtime.past import read_past
 from monastery.runtime.ports import Desk
 from monastery.runtime.project import Project
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import BoxLimits, BoxSpec, Draw, EarlierStep, Ending, RunId
 from monastery.runtime.run import Run, World, next_segment
 from monastery.runtime.store import RunRow, SetStatus, Store
-from monastery.runtime.story import Story, tell
+from monastery.runtime.story import Story
 from monastery.runtime.version import VERSION
 
 log = structlog.get_logger()
@@ -107,9 +106,8 @@ async def _go(
     writer: Writer, store: Store, row: RunRow, loaded: Loaded, build: Build, watch: Watch
 ) -> Ending:
     check_chain(store, row)
-    story = tell(store, row.run)
-    past = [recall.earlier_step(store, told) for told in story.segments if told.completed]
-    story.forget_done()
+    past = read_past(store, row.run)
+    story = past.story
 
     def told(record: Record) -> None:
         story.take(record)
@@ -133,10 +131,10 @@ async def _go(
                 desk=desk,
                 world=world,
                 later=later,
-                earlier=deque(past, EARLIER_STEPS),
+                earlier=past.earlier,
             )
-            await _take_up_deferred(run, past)
-            ending = await live(run, spec_of(loaded.project, loaded.folder), past)
+            await _take_up_deferred(run, past.deferred)
+            ending = await live(run, spec_of(loaded.project, loaded.folder))
         await world.sandbox.forget(row.run)
     except BaseException as exc:
         broke = cause(exc)
@@ -168,15 +166,16 @@ async def _begin(journal: Journal, story: Story, row: RunRow, loaded: Loaded) ->
     )
 
 
-async def _take_up_deferred(run: Run, past: Sequence[EarlierStep]) -> None:
+async def _take_up_deferred(run: Run, deferred: Mapping[str, tuple[EarlierStep, ...]]) -> None:
     """Go on waiting for the deferred audits that were drawn before a stop."""
-    for told in run.story.segments:
-        if told.completed is not None and told.drawn is not None:
-            proposal = recall.proposal(run.store, told)
-            assert proposal is not None
-            drawn = Draw(told.drawn.u, told.drawn.probability)
-            case = await audits.show(run, proposal, past[: told.index - 1])
-            run.later.start_soon(audit_later, run, case, drawn)
+    for segment, earlier in deferred.items():
+        told = run.story.by_id[segment]
+        proposal = recall.proposal(run.store, told)
+        assert proposal is not None
+        assert told.drawn is not None
+        drawn = Draw(told.drawn.u, told.drawn.probability)
+        case = await audits.show(run, proposal, earlier)
+        run.later.start_soon(audit_later, run, case, drawn)
 
 
 def _death(broke: BoxError) -> events.BoxDied:
