@@ -66,11 +66,19 @@ async def eventful(inside: Any) -> int:
 @pytest.mark.parametrize("mode", ["blocking", "deferred"])
 async def test_the_past_is_what_the_whole_story_tells_of_it(tmp_path: Path, mode: str) -> None:
     """After each event: open segments, awaited audits with their cases' steps, calls, questions."""
-    auditor = Late(approve(), expired(), *[approve()] * 4, expired(), approve())
-    small = Small(tmp_path, eventful, [auditor], rate=0.5, audit={"mode": mode}, policy=Echo())
+    asks = Vote("set", "escalate", 0.5)
+    auditor = Late(approve(), asks, expired(), *[approve()] * 4, expired(), approve())
+    small = Small(
+        tmp_path,
+        eventful,
+        [auditor],
+        rate=0.5,
+        audit={"mode": mode, "escalate_seconds": 5},
+        policy=Echo(),
+    )
     row = small.new()
     await small.live(row)
-    awaited = 0
+    awaited = asked = 0
     with Upto.open(tmp_path) as store:
         for end in range(1, store.run(row.run).seq + 1):
             store.end = end
@@ -95,9 +103,9 @@ async def test_the_past_is_what_the_whole_story_tells_of_it(tmp_path: Path, mode
                 for name, told in kept.items()
                 if told.completed is not None
             }
-            awaited = max(awaited, len(past.deferred))
+            awaited, asked = max(awaited, len(past.deferred)), asked + len(past.story.posted)
             assert json.loads(history(store, row.run)) == [_line(step) for step in steps]
-    assert (awaited > 2) == (mode == "deferred")
+    assert (awaited > 2, asked > 0) == (mode == "deferred", mode == "blocking")
 
 
 def _line(step: EarlierStep) -> dict[str, Any]:
