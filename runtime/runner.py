@@ -13,6 +13,7 @@ from monastery.runtime import audits, events, recall
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.draw import commitment, new_seed
 from monastery.runtime.errors import (
+    BadInput,
     BoxError,
     FreezeFailed,
     GuestMisbehaved,
@@ -47,15 +48,24 @@ _LAST_WORDS_SECONDS = 10.0
 
 def new_run(store: Store, loaded: Loaded) -> RunRow:
     """Make a run of a project, owned by this process, with an empty journal."""
-    now = datetime.now(UTC)
-    run = RunId(f"{loaded.project.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     return store.create_run(
-        run,
+        _free_name(store, loaded.project.name),
         project=loaded.project.name,
         project_path=loaded.path,
         owner=this_process(),
         seed=new_seed(),
     )
+
+
+def _free_name(store: Store, project: str) -> RunId:
+    """Return a name that no run has: of a hundred made in one second, two would often have one."""
+    while True:
+        now = datetime.now(UTC)
+        run = RunId(f"{project}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+        try:
+            store.run(run)
+        except BadInput:
+            return run
 
 
 def spec_of(project: Project, folder: Path) -> BoxSpec:
@@ -96,10 +106,21 @@ async def go(
         MonasteryError: The run could not go on; perhaps inside an exception group.
     """
     with Store.open(home) as writing, Store.open(home) as reading:
-        try:
-            return await _go(Writer(writing, hop), reading, row, loaded, build, watch)
-        finally:
-            writing.release(row.run, row.epoch)
+        return await go_with(Writer(writing, hop), reading, row, loaded, build, watch)
+
+
+async def go_with(
+    writer: Writer, store: Store, row: RunRow, loaded: Loaded, build: Build, watch: Watch
+) -> Ending:
+    """Live one of several runs of this process, which share a writer and a store; see `go`.
+
+    Args:
+        store: Not the writer's, which may be used in a thread.
+    """
+    try:
+        return await _go(writer, store, row, loaded, build, watch)
+    finally:
+        store.release(row.run, row.epoch)
 
 
 async def _go(
