@@ -5,7 +5,8 @@
 One run of so many steps over the real loop and the real store on disk, each with a model call, a
 payload and an outcome of about `--payload` bytes, and one in five audited by a program in memory.
 The box is in memory (`scripted`), or a real one (`docker`; take a few hundred steps). Every part
-is a process of its own, so that its memory is its own. Compare ratios, not milliseconds.
+is a process of its own, so that its memory is its own. Compare ratios, not milliseconds; on a
+machine that others use as well, processor times and not the clock's.
 
 live     steps one after the other; the last thousand (or fifth) beside the first
 resume   the interrupted run taken up by another process, to where its agent has been started
@@ -103,6 +104,7 @@ class Watched:
         await self._box.start_agent(argv, env=env, history=history)
         self._seen.history_bytes = len(history)
         self._seen.agent_started = time.perf_counter()
+        self._seen.agent_started_cpu = time.process_time()
         if self._seen.stop_when_started is not None:
             self._seen.stop_when_started.cancel()
 
@@ -124,7 +126,7 @@ class Seen:
 
     def __init__(self, steps: int) -> None:
         self.ends, self.cpu, self.memory = array("d"), array("d"), array("q")
-        self.agent_started = 0.0
+        self.agent_started = self.agent_started_cpu = 0.0
         self.history_bytes = 0
         self.stop_when_started: trio.CancelScope | None = None
         self._every = max(1, steps // 20)
@@ -193,7 +195,7 @@ async def live(home: Path, options: argparse.Namespace, *, resume: bool) -> dict
         if event.type == "segment.started" and event.index > options.steps:
             stop.cancel()
 
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     with Store.open(home) as store:
         row = store.claim(store.runs()[0].run, this_process()) if resume else new_run(store, loaded)
     with stop:
@@ -201,6 +203,7 @@ async def live(home: Path, options: argparse.Namespace, *, resume: bool) -> dict
     if resume:
         return {
             "seconds": round(seen.agent_started - began, 3),
+            "cpu_seconds": round(seen.agent_started_cpu - began_cpu, 3),
             "history_mb": round(seen.history_bytes / 1e6, 2),
             "peak_mb": peak_mb(),
         }
@@ -256,6 +259,7 @@ def command(home: Path, *args: str) -> dict[str, Any]:
         taken = time.perf_counter() - began
         return {
             "seconds": round(taken, 2),
+            "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
             "peak_mb": round(used.ru_maxrss / 1024, 1),
             "output_mb": round(out.tell() / 1e6, 2),
             "code": process.returncode,
