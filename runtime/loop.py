@@ -5,7 +5,6 @@ it goes on from there. Going on after a crash and going on are one path.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -26,6 +25,7 @@ from monastery.runtime.events import (
     SegmentPrinted,
 )
 from monastery.runtime.gate import decide
+from monastery.runtime.history import history
 from monastery.runtime.journal import blob_ref
 from monastery.runtime.ports import Box, Forkable
 from monastery.runtime.records import (
@@ -35,7 +35,6 @@ from monastery.runtime.records import (
     Case,
     Decision,
     Draw,
-    EarlierStep,
     Ending,
     Outcome,
     Proposal,
@@ -46,13 +45,12 @@ from monastery.runtime.records import (
 from monastery.runtime.run import Run
 
 
-async def live(run: Run, spec: BoxSpec, past: Sequence[EarlierStep]) -> Ending:
+async def live(run: Run, spec: BoxSpec) -> Ending:
     """Live a run to its end, from wherever its journal stands.
 
     Args:
         run: The run.
         spec: What its box is made of.
-        past: All steps that are over; the agent is told of them when it starts.
 
     Raises:
         BoxError: The box broke.
@@ -61,9 +59,8 @@ async def live(run: Run, spec: BoxSpec, past: Sequence[EarlierStep]) -> Ending:
     async with run.world.sandbox.open(run.id, spec) as box, trio.open_nursery() as model_calls:
         ending = await settle(run, box)
         if ending is None:
-            settled = [step for step in run.earlier if step.index > len(past)]
-            history, agent = recall.history([*past, *settled]), run.project.agent
-            await box.start_agent(agent.command, env=agent.env, history=history)
+            agent = run.project.agent
+            await box.start_agent(agent.command, env=agent.env, history=history(run.store, run.id))
         while ending is None:
             asked = await think(run, box, model_calls)
             if isinstance(asked, Ending):
@@ -225,7 +222,7 @@ async def audit_later(run: Run, case: Case, drawn: Draw) -> None:
     recorded = recall.result(run.store, run.story.by_id[case.proposal.segment])
     result = recorded or await audits.judge(run, case, audits.NoBox())
     await reward(run, case.proposal, drawn, result)
-    run.story.forget_done()
+    run.story.forget(case.proposal.segment)
 
 
 async def reward(

@@ -4,7 +4,6 @@ After a crash these answers stand in for the deeds that gave them, so that nothi
 """
 
 import json
-from collections.abc import Iterable
 
 from monastery.runtime.events import BlobRef
 from monastery.runtime.records import (
@@ -91,25 +90,6 @@ def earlier_step(store: Store, told: SegmentStory) -> EarlierStep:
     used = told.decision.payload if told.decision is not None else None
     payload = store.blob((used or proposed.payload).sha256)
     return EarlierStep(told.index, proposed.kind, payload, came.status, came.content)
-
-
-def history(earlier: Iterable[EarlierStep]) -> bytes:
-    """Return the steps that are over as JSON, as the agent's program finds them when it starts."""
-    return json.dumps([_history_line(step) for step in earlier]).encode()
-
-
-def _history_line(step: EarlierStep) -> dict[str, object]:
-    try:
-        text = step.payload.decode()
-    except UnicodeDecodeError:
-        text = None
-    return {
-        "step": step.index,
-        "kind": step.kind,
-        "payload": text,
-        "status": step.status,
-        "content": step.content,
-    }
 
 
 def _content(store: Store, ref: BlobRef | None) -> bytes | None:

@@ -1,8 +1,7 @@
 """Running a run: from a project, or from the middle of one, to its end or its next stop."""
 
 import secrets
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -11,10 +10,10 @@ import structlog
 import trio
 
 from monastery.runtime import audits, events, recall
-from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.draw import commitment, new_seed
 from monastery.runtime.errors import (
+    BadInput,
     BoxError,
     FreezeFailed,
     GuestMisbehaved,
@@ -26,13 +25,14 @@ from monastery.runtime.events import RunEnded, RunInterrupted, RunResumed, RunSt
 from monastery.runtime.journal import Hop, Journal, Record, Writer, blob_ref, check_chain
 from monastery.runtime.loop import audit_later, live
 from monastery.runtime.owner import this_process
+from monastery.runtime.past import read_past
 from monastery.runtime.ports import Desk
 from monastery.runtime.project import Project
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import BoxLimits, BoxSpec, Draw, EarlierStep, Ending, RunId
 from monastery.runtime.run import Run, World, next_segment
 from monastery.runtime.store import RunRow, SetStatus, Store
-from monastery.runtime.story import Story, tell
+from monastery.runtime.story import Story
 from monastery.runtime.version import VERSION
 
 log = structlog.get_logger()
@@ -48,15 +48,24 @@ _LAST_WORDS_SECONDS = 10.0
 
 def new_run(store: Store, loaded: Loaded) -> RunRow:
     """Make a run of a project, owned by this process, with an empty journal."""
-    now = datetime.now(UTC)
-    run = RunId(f"{loaded.project.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     return store.create_run(
-        run,
+        _free_name(store, loaded.project.name),
         project=loaded.project.name,
         project_path=loaded.path,
         owner=this_process(),
         seed=new_seed(),
     )
+
+
+def _free_name(store: Store, project: str) -> RunId:
+    """Return a name that no run has: of a hundred made in one second, two would often have one."""
+    while True:
+        now = datetime.now(UTC)
+        run = RunId(f"{project}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+        try:
+            store.run(run)
+        except BadInput:
+            return run
 
 
 def spec_of(project: Project, folder: Path) -> BoxSpec:
@@ -97,19 +106,29 @@ async def go(
         MonasteryError: The run could not go on; perhaps inside an exception group.
     """
     with Store.open(home) as writing, Store.open(home) as reading:
-        try:
-            return await _go(Writer(writing, hop), reading, row, loaded, build, watch)
-        finally:
-            writing.release(row.run, row.epoch)
+        return await go_with(Writer(writing, hop), reading, row, loaded, build, watch)
+
+
+async def go_with(
+    writer: Writer, store: Store, row: RunRow, loaded: Loaded, build: Build, watch: Watch
+) -> Ending:
+    """Live one of several runs of this process, which share a writer and a store; see `go`.
+
+    Args:
+        store: Not the writer's, which may be used in a thread.
+    """
+    try:
+        return await _go(writer, store, row, loaded, build, watch)
+    finally:
+        store.release(row.run, row.epoch)
 
 
 async def _go(
     writer: Writer, store: Store, row: RunRow, loaded: Loaded, build: Build, watch: Watch
 ) -> Ending:
     check_chain(store, row)
-    story = tell(store, row.run)
-    past = [recall.earlier_step(store, told) for told in story.segments if told.completed]
-    story.forget_done()
+    past = read_past(store, row.run)
+    story = past.story
 
     def told(record: Record) -> None:
         story.take(record)
@@ -133,10 +152,10 @@ async def _go(
                 desk=desk,
                 world=world,
                 later=later,
-                earlier=deque(past, EARLIER_STEPS),
+                earlier=past.earlier,
             )
-            await _take_up_deferred(run, past)
-            ending = await live(run, spec_of(loaded.project, loaded.folder), past)
+            await _take_up_deferred(run, past.deferred)
+            ending = await live(run, spec_of(loaded.project, loaded.folder))
         await world.sandbox.forget(row.run)
     except BaseException as exc:
         broke = cause(exc)
@@ -168,15 +187,16 @@ async def _begin(journal: Journal, story: Story, row: RunRow, loaded: Loaded) ->
     )
 
 
-async def _take_up_deferred(run: Run, past: Sequence[EarlierStep]) -> None:
+async def _take_up_deferred(run: Run, deferred: Mapping[str, tuple[EarlierStep, ...]]) -> None:
     """Go on waiting for the deferred audits that were drawn before a stop."""
-    for told in run.story.segments:
-        if told.completed is not None and told.drawn is not None:
-            proposal = recall.proposal(run.store, told)
-            assert proposal is not None
-            drawn = Draw(told.drawn.u, told.drawn.probability)
-            case = await audits.show(run, proposal, past[: told.index - 1])
-            run.later.start_soon(audit_later, run, case, drawn)
+    for segment, earlier in deferred.items():
+        told = run.story.by_id[segment]
+        proposal = recall.proposal(run.store, told)
+        assert proposal is not None
+        assert told.drawn is not None
+        drawn = Draw(told.drawn.u, told.drawn.probability)
+        case = await audits.show(run, proposal, earlier)
+        run.later.start_soon(audit_later, run, case, drawn)
 
 
 def _death(broke: BoxError) -> events.BoxDied:

@@ -122,5 +122,5 @@ async def _complete(
     run.earlier.append(
         EarlierStep(proposal.index, proposal.kind, used, outcome.status, outcome.content)
     )
-    run.story.forget_done()
+    run.story.forget(proposal.segment)
     return outcome

@@ -112,8 +112,15 @@ class SegmentStory:
 
 @dataclass(slots=True)
 class Story:
-    """A run as far as its journal tells."""
+    """A run as far as its journal tells.
 
+    Attributes:
+        by_id: Its segments in order, but for those that were forgotten.
+        brief: Whether to count model calls and refusals without keeping them: a segment that lasts
+            for days may have any number of them, and the loop needs none.
+    """
+
+    brief: bool = False
     started: RunStarted | None = None
     started_at: datetime | None = None
     by_id: dict[str, SegmentStory] = field(default_factory=dict)
@@ -159,22 +166,25 @@ class Story:
                 begun = SegmentStory(SegmentId(event.segment), event.index, event.boundary)
                 begun.at[event.type] = record.at
                 self.by_id[event.segment] = begun
+            case ModelCalled() | ProposalRefused() as event if self.brief:
+                self.call_count += isinstance(event, ModelCalled)
             case event:
                 self.call_count += isinstance(event, ModelCalled)
                 self.by_id[event.segment].take(record)
 
-    def forget_done(self) -> None:
-        """Drop the segments to which nothing can be added any more."""
-        self.by_id = {
-            name: told
-            for name, told in self.by_id.items()
-            if told.completed is None or told.awaits_audit
-        }
+    def forget(self, segment: str) -> None:
+        """Drop a segment if nothing can be added to it any more; what it costs is the same always.
+
+        A run that is being lived keeps its open segment and those that await a deferred audit.
+        """
+        told = self.by_id[segment]
+        if told.completed is not None and not told.awaits_audit:
+            del self.by_id[segment]
 
 
-def fold(told: Iterable[Record]) -> Story:
-    """Return the story that some events tell, from the first on."""
-    story = Story()
+def fold(told: Iterable[Record], *, brief: bool = False) -> Story:
+    """Return the story that some events tell, from the first on; see `Story.brief`."""
+    story = Story(brief)
     for record in told:
         story.take(record)
     return story

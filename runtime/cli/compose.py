@@ -16,19 +16,20 @@ from monastery.sandbox.weak import run_weak
 __all__ = ["Finding", "examine", "run_weak", "sandbox", "world"]
 
 
-def world(loaded: Loaded, desk: Desk, calls: int) -> World:
+def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox | None = None) -> World:
     """Return the adapters that a project asks for.
 
     Args:
         loaded: The project.
         desk: Where questions to people are put.
         calls: How many model calls the run's journal holds already.
+        sandbox: One that several runs share.
 
     Raises:
         MonasteryError: One of them cannot be had.
     """
     return World(
-        sandbox=sandbox(),
+        sandbox=sandbox or DockerSandbox(),
         auditors=[_auditor(one, loaded, desk) for one in loaded.project.audit.auditors],
         executors=executors(loaded, desk),
         policy=_policy(loaded, calls),

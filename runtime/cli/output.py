@@ -77,6 +77,11 @@ def as_json(value: Any) -> None:
     line(json.dumps(value, indent=indent, default=_plain, ensure_ascii=True))
 
 
+def compact_json(value: Any) -> str:
+    """Return JSON on one line, as programs read it."""
+    return json.dumps(value, default=_plain, ensure_ascii=True)
+
+
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()
 ) -> None:

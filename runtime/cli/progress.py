@@ -62,6 +62,7 @@ class Progress:
     def watch(self, record: Record) -> None:
         """Show one event. Never raises for want of a reader: the run goes on without one."""
         self._times.take(record)
+        self._times.frozen.clear()  # nobody asks here, and a run may have any number of segments
         if isinstance(record.event, ModelCalled):
             self._calls += 1
             return
@@ -116,7 +117,7 @@ class Progress:
         if not isinstance(event, ProposalFrozen):
             return ""
         calls = f" with {telling.count(self._calls, 'model call')}" if self._calls else ""
-        thought = seconds(self._times.thought[event.segment])
+        thought = seconds(self._times.thought.pop(event.segment, 0.0))
         return f"  (thought {thought}{calls}, frozen in {seconds(event.freeze_seconds)})"
 
     def _follow(self, record: Record) -> None:

@@ -1,10 +1,7 @@
 """`monastery run`: starts a run, or goes on with one, and shows its progress."""
 
-import os
 import shlex
-import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +9,11 @@ import trio
 import typer
 
 from monastery.runtime import project_file
-from monastery.runtime.cli import compose, output, summary
+from monastery.runtime.cli import compose, many, output, summary
 from monastery.runtime.cli.home import HomeOption, find, find_run
 from monastery.runtime.cli.progress import Progress
 from monastery.runtime.cli.runs import steps_over
+from monastery.runtime.cli.stopping import INTERRUPTED, Stop, mind_signals
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput
 from monastery.runtime.journal import Record, records
@@ -26,8 +24,6 @@ from monastery.runtime.run import World
 from monastery.runtime.runner import go, new_run
 from monastery.runtime.store import RunRow, Store
 
-INTERRUPTED = 130
-
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
@@ -35,13 +31,28 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
     epilog="Examples: monastery run examples/repair/project.yaml; monastery run --resume last"
 )
 def run(
-    project: Annotated[
-        Path | None, typer.Argument(show_default=False, help="Project file.")
+    projects: Annotated[
+        list[Path] | None,
+        typer.Argument(show_default=False, metavar="PROJECT", help="Project files."),
     ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN", help="Go on with this run: its name, the beginning of it, or last."
+            metavar="RUN",
+            help="Go on with this run: its name, the beginning of it, or last; or with all.",
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option(metavar="N", min=1, help="So many runs of each project, at once.")
+    ] = 1,
+    boxes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With several runs: how many boxes may live at a time; the other runs wait. "
+            "Default: by this machine's cores and memory.",
+            show_default=False,
         ),
     ] = None,
     new: Annotated[
@@ -49,19 +60,36 @@ def run(
     ] = False,
     home: HomeOption = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else.")
+        bool,
+        typer.Option("--json", help="Print one JSON object a run at the end, and nothing else."),
     ] = False,
 ) -> None:
     """Run a project, with progress; go on with a run that was stopped.
+
+    Several projects, or several runs of each (--count), live at once in one process.
 
     Ctrl-C stops a run so that it can go on: exit code 130. When a run of the same project was
     stopped after its first proposal, a plain `run` does not start another one beside it: on a
     terminal it asks, elsewhere it exits with 2 and says both commands (--resume RUN, --new).
     """
-    if project is None and resume is None:
+    if not projects and resume is None:
         raise BadInput("no project: name a project file, or a run with --resume RUN")
-    if resume is not None and new:
-        raise BadInput("--resume and --new exclude each other; leave one out")
+    if resume is not None and (new or count > 1):
+        raise BadInput(
+            f"--resume and {'--new' if new else '--count'} exclude each other; leave one out"
+        )
+    if resume == "all":
+        if projects:
+            raise BadInput("--resume all takes no project; name the home with --home")
+        raise typer.Exit(many.resume_all(home, _recorded_project, boxes=boxes, quiet=json))
+    if projects and len(projects) * count > 1:
+        if resume is not None:
+            raise BadInput(f"--resume {resume} takes one project at most, not {len(projects)}")
+        stopped_run = (lambda store, loaded: None) if new else _stopped
+        raise typer.Exit(
+            many.start(projects, count, home=home, stopped=stopped_run, boxes=boxes, quiet=json)
+        )
+    project = projects[0] if projects else None
     if resume is not None:
         place = find(home, beside=None if project is None else project.parent.resolve())
         with Store.open(place, create=False) as store:
@@ -121,13 +149,6 @@ def _go_on(store: Store, row: RunRow, loaded: Loaded) -> bool:
     return typer.confirm("Go on with it? (no starts afresh)", default=True, err=True)
 
 
-@dataclass(slots=True)
-class _Stop:
-    """Whether a signal asked the run to stop."""
-
-    by: str | None = None
-
-
 def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool) -> int:
     progress = None if quiet else Progress(store.blob, step=steps_over(store, row) + 1)
     if progress is not None:
@@ -135,7 +156,7 @@ def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool) -> int:
         with output.unread_is_fine():
             output.line(f"run {row.run} {verb}: {loaded.project.name}, journal in {store.home}")
             output.line(f"goal: {visible_line(loaded.project.goal)}")
-    stop = _Stop()
+    stop = Stop()
     try:
         trio.run(_until_stopped, store.home, row, loaded, progress, stop)
     except BaseException:
@@ -158,7 +179,7 @@ def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool) -> int:
 
 
 async def _until_stopped(
-    home: Path, row: RunRow, loaded: Loaded, progress: Progress | None, stop: _Stop
+    home: Path, row: RunRow, loaded: Loaded, progress: Progress | None, stop: Stop
 ) -> None:
     """Live a run to its end, or until a signal stops it."""
 
@@ -174,7 +195,7 @@ async def _until_stopped(
 
     async with trio.open_nursery() as nursery:
         scope = trio.CancelScope()
-        await nursery.start(_mind_signals, scope, stop)
+        await nursery.start(mind_signals, scope, stop)
         if progress is None:
             with scope:
                 await go(home, row, loaded, build, watch)
@@ -184,22 +205,6 @@ async def _until_stopped(
                 with scope:
                     await go(home, row, loaded, build, watch)
         nursery.cancel_scope.cancel()
-
-
-async def _mind_signals(
-    scope: trio.CancelScope,
-    stop: _Stop,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Stop the run at the first signal, this process at the second."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-        task_status.started()
-        async for number in received:
-            if stop.by is not None:
-                os._exit(INTERRUPTED)  # the journal is whole at every moment
-            stop.by = signal.Signals(number).name
-            output.note("stopping; the run can go on later (again: stop without waiting)")
-            scope.cancel()
 
 
 def _again(store: Store, row: RunRow) -> str:

@@ -14,7 +14,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def runs(home: HomeOption = None, json: output.JsonOption = False) -> None:
     """List the runs, the newest first.
 
-    A run is running, interrupted (it can go on: monastery run --resume RUN), done or failed.
+    A run is waiting (it has not begun), running, interrupted, done or failed. One that waits or was
+    interrupted can go on: monastery run --resume RUN.
     """
     with open_store(home) as store:
         rows = store.runs()
@@ -26,7 +27,7 @@ def runs(home: HomeOption = None, json: output.JsonOption = False) -> None:
                     "run": row.run,
                     "project": row.project,
                     "project_path": str(row.project_path),
-                    "status": row.status,
+                    "status": standing(row),
                     "steps": steps[row.run],
                     "started": row.started,
                 }
@@ -40,11 +41,17 @@ def runs(home: HomeOption = None, json: output.JsonOption = False) -> None:
     output.table(
         ("RUN", "PROJECT", "STATUS", "STEPS", "STARTED"),
         [
-            (row.run, row.project, row.status, str(steps[row.run]), output.when(row.started))
+            (row.run, row.project, standing(row), str(steps[row.run]), output.when(row.started))
             for row in rows
         ],
         right=("STEPS",),
     )
+
+
+def standing(row: RunRow) -> str:
+    """Return how a run stands; one of many that was not admitted yet has no event, and waits."""
+    begun = row.seq > 0 or row.status in ("done", "failed")
+    return row.status if begun else "waiting"
 
 
 def steps_over(store: Store, row: RunRow) -> int:

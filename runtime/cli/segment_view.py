@@ -3,9 +3,8 @@
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from monastery.runtime.cli.output import seconds, size, when
@@ -30,6 +29,7 @@ _STATUS_STYLES = {
     "interrupted": "yellow",
 }
 _COLUMNS = ["#", "KIND", "PROPOSAL", "THOUGHT", "CALLS", "AUDIT", "GATE", "OUTCOME", "REWARD"]
+_GAP = "  "
 _RIGHT = {"#", "THOUGHT", "CALLS", "REWARD"}
 
 
@@ -106,24 +106,28 @@ def heading(view: View) -> Text:
     return text.append("\n")
 
 
-def table(view: View, segments: Iterable[SegmentStory], width: int) -> Table:
-    """Return a line for each segment, `width` columns wide: the proposals take what is left."""
-    rows = [_row(view, one) for one in segments]
-    cells = zip(*rows, strict=True) if rows else iter([()] * len(_COLUMNS))
-    widths = [
-        max([len(name), *map(len, column)]) for name, column in zip(_COLUMNS, cells, strict=True)
-    ]
+def table(view: View, segments: Iterable[SegmentStory], width: int) -> Iterator[Text]:
+    """Yield a heading and a line for each segment, `width` columns wide.
+
+    The proposals take what is left. A table of rich's takes 20 times as long: ten seconds for a run
+    of 10,000 steps.
+    """
+    rows = [[Text(name, style="dim") for name in _COLUMNS], *(_row(view, one) for one in segments)]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
     proposal = _COLUMNS.index("PROPOSAL")
-    gaps = 2 * (len(_COLUMNS) - 1)
-    others = sum(widths) - widths[proposal] + gaps
+    others = sum(widths) - widths[proposal] + len(_GAP) * (len(widths) - 1)
     widths[proposal] = max(12, min(widths[proposal], width - others))
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name, wide in zip(_COLUMNS, widths, strict=True):
-        side: Literal["left", "right"] = "right" if name in _RIGHT else "left"
-        grid.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=wide)
     for row in rows:
-        grid.add_row(*row)
-    return grid
+        line = Text(no_wrap=True)
+        for name, cell, wide in zip(_COLUMNS, row, widths, strict=True):
+            cell.truncate(wide, overflow="ellipsis")
+            room = " " * (wide - cell.cell_len)
+            line.append(_GAP if line else "")
+            line.append(room if name in _RIGHT else "")
+            line.append_text(cell)
+            line.append(room if name not in _RIGHT else "")
+        line.rstrip()
+        yield line
 
 
 def _row(view: View, one: SegmentStory) -> list[Text]:

@@ -60,7 +60,11 @@ def show(
             for one in segments:
                 console.print(segment_view.block(view, one), soft_wrap=True)
         else:
-            console.print(segment_view.table(view, segments, console.width))
+            for one_line in segment_view.table(view, segments, console.width):
+                if console.is_terminal:
+                    console.print(one_line, soft_wrap=True)
+                else:
+                    console.file.write(f"{one_line.plain}\n")
         if segment is None:
             output.line()
             for line in summary.lines(told):

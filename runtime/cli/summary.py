@@ -1,5 +1,6 @@
 """A run in figures, from its journal."""
 
+import gc
 from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
@@ -23,11 +24,20 @@ class Told:
 
 
 def read(store: Store, row: RunRow) -> Told:
-    """Read a run's journal once, for its story and its times."""
+    """Read a run's journal once, for its story and its times.
+
+    A story is many objects without a cycle, and Python's collector would look for one among them
+    again and again: a third of the time of `show`.
+    """
     story, clock = Story(), Clock()
-    for record in records(store, row.run):
-        story.take(record)
-        clock.take(record)
+    gc.disable()
+    try:
+        for record in records(store, row.run):
+            story.take(record)
+            clock.take(record)
+    finally:
+        gc.freeze()
+        gc.enable()
     return Told(store.run(row.run), story, clock)
 
 
