@@ -122,9 +122,11 @@ class _Lives:
         outside, claim = self.outside, trio.Event()
         home, faults = outside.home, outside.faults
         outside.boxes_die = False
+        claimed_at = 0
 
         def watch(record: Record) -> None:
-            if outside.overtaken:
+            # What was kept before the claim may be told of after it.
+            if outside.overtaken and record.seq >= claimed_at:
                 outside.fault("overtaken", f"event {record.seq}, {record.event.type}, was kept")
             self._watch(record)
 
@@ -136,12 +138,13 @@ class _Lives:
             claim.set()
 
         async def second() -> None:
+            nonlocal claimed_at
             await claim.wait()
             with Store.open(home) as store:
                 if store.run(self.run).status != "running":
                     return
                 row = store.claim(self.run, this_process())
-            outside.overtaken = True
+            claimed_at, outside.overtaken = row.seq, True
             await go(home, row, self.loaded, self._build, self._watch, hop=hop)
 
         async def life() -> None:
