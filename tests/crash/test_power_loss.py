@@ -95,4 +95,5 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
 def test_without_a_sync_for_each_commit_events_are_lost(tmp_path: Path) -> None:
     """With synchronous=NORMAL the same cuts lose acknowledged events, and this test sees it."""
     made, losses = _losses(_written(tmp_path, synchronous="NORMAL"), 500)
+    print(f"{made} power cuts, {losses} lost something")
     assert losses > made / 20
