@@ -6,9 +6,12 @@ MYPY   := "$(VENV)"/mypy --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$
 LINKS  := build/types/monastery
 ARGS   ?=
 INPUTS ?= 100000
+KILLS  ?= 25
+CRASHES ?= 5000
+SEED   ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench fuzz pins clean venv style types
+.PHONY: help setup demo test lint format bench fuzz crash simulate pins clean venv style types
 
 help: ## print this list
 	@echo "Monastery: a runtime for myopic boxed agents. Targets:"
@@ -34,6 +37,12 @@ bench: setup ## measure what the runtime adds to a step; long_run.py and many_ru
 
 fuzz: setup ## play hostile streams to the runtime; INPUTS=1000000 for a million
 	@"$(VENV)"/python scripts/fuzz --inputs $(INPUTS)
+
+crash: setup ## kill real runs and start them again; KILLS=500 SEED=1
+	@"$(VENV)"/python -m tests.crash --kills $(KILLS) --seed $(SEED) $(ARGS)
+
+simulate: venv ## let the loop die between any two awaits; CRASHES=5000 SEED=1
+	@"$(VENV)"/python -m tests.simulation --crashes $(CRASHES) --seed $(SEED) $(ARGS)
 
 pins: ## write requirements.txt anew from pyproject.toml
 	@scripts/setup pins

@@ -11,6 +11,7 @@ promises it. Readers in other processes are never blocked.
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +51,8 @@ CREATE TABLE answers (
 RunStatus = Literal["running", "interrupted", "done", "failed"]
 ItemState = Literal["open", "answered", "expired", "withdrawn"]
 GENESIS = bytes(32)
+_BUSY_SECONDS = 10.0
+_RETRY_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +159,9 @@ class Store:
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             db = apsw.Connection(str(path))
-            db.set_busy_timeout(10_000)
-            db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON")
+            db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
+            _write_ahead(db)
+            db.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON")
             _migrate(db, path)
         except (apsw.Error, OSError) as exc:
             raise StoreError(f"cannot open the journal {str(path)!r}: {exc}") from exc
@@ -396,13 +400,30 @@ class Store:
             raise StoreError(f"cannot read the journal in {str(self.home)!r}: {exc}") from exc
 
 
+def _write_ahead(db: apsw.Connection) -> None:
+    """Turn the write-ahead log on; SQLite itself does not wait while another process does so."""
+    last = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except apsw.BusyError:
+            if time.monotonic() > last:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
 def _migrate(db: apsw.Connection, path: Path) -> None:
     version = db.pragma("user_version")
     if version == 0:
+        # Immediate, so that of two processes that find a new home at once, one waits for the other.
+        db.execute("BEGIN IMMEDIATE")
         with db:
             if db.pragma("user_version") == 0:
                 db.execute(_SCHEMA)
                 db.pragma("user_version", SCHEMA_VERSION)
+        db.execute("COMMIT")
     elif version != SCHEMA_VERSION:
         raise StoreError(
             f"{str(path)!r} is of version {version}, this program reads {SCHEMA_VERSION}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/promises.md", "docs/threat-model.md", "SECURITY.md")
+PAGES = ("docs/promises.md", "docs/threat-model.md", "SECURITY.md", "docs/reliability.md")
 NAMED = re.compile(r"`((?:[\w/]+/)?test_\w+\.py)?(?:::(test_\w+)(…?))?`")
 FOLDERS = re.compile(r"`(tests/[\w/]*)`")
 

@@ -1,0 +1,68 @@
+"""Real processes with real boxes, killed with SIGKILL: nothing is lost and nothing done twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.oracle import COUNTS
+from tests.simulation.mutants import BUGS, ROOT, planted
+
+KILLS = 25
+EXECUTED, COMPLETING = "after execute", "before append step.completed"
+
+
+def _crash(*arguments: str, path: Path = ROOT) -> tuple[dict[str, Any], str]:
+    """Kill with the packages in `path`; return the report, and what was said of each fault."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.crash", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not done.stdout:
+        raise AssertionError(done.stderr)
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report, done.stderr
+
+
+def test_runs_that_are_killed_go_on_as_if_they_were_not() -> None:
+    """At named points and at any moment: all events, each step once, true verdicts, no box left."""
+    report, said = _crash("--kills", str(KILLS), "--seed", "1")
+    assert {name: report[name] for name in COUNTS} == dict.fromkeys(COUNTS, 0), said
+    assert report["other_faults"] == 0, said
+    assert report["kills"] >= KILLS
+    assert report["resumed"] >= KILLS / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "kinds"),
+    [
+        ("a started step is simply done again", "after execute", {"steps_twice", "recorded twice"}),
+        (
+            "an event is acknowledged before it is kept",
+            "before append step.completed",
+            {"events_lost"},
+        ),
+    ],
+)
+def test_a_planted_bug_is_caught(name: str, point: str, kinds: set[str], tmp_path: Path) -> None:
+    """The harness sees what a bug does to real runs that are killed where it shows."""
+    (bug,) = (bug for bug in BUGS if bug.name == name)
+    path = planted(bug, tmp_path)
+    report, said = _crash("--kills", "3", "--seed", "1", "--point", point, path=path)
+    assert kinds & set(report["kinds"]), said
+
+
+def test_the_same_points_without_the_bug() -> None:
+    """What the planted bugs are caught by is silent without them."""
+    for point in (EXECUTED, COMPLETING):
+        report, said = _crash("--kills", "2", "--seed", "1", "--point", point)
+        assert report["kinds"] == [], said
+        assert report["kills"] >= 2
