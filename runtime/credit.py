@@ -36,10 +36,10 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
             "boundary": told.boundary,
             "context": {
                 "earlier": list(past),
-                "requests": [_json(store, call.request.sha256) for call in told.calls],
+                "requests": [_json(store, call.request.ref) for call in told.calls],
             },
             "trainable": {
-                "responses": [_json(store, call.response.sha256) for call in told.calls],
+                "responses": [_json(store, call.response.ref) for call in told.calls],
                 "printed": _printed(store, told),
                 "proposal": _proposal(store, told),
             },
@@ -76,8 +76,8 @@ def _proposal(store: Store, told: SegmentStory) -> dict[str, Any] | None:
         return None
     return {
         "kind": proposal.kind,
-        "payload": text_or_base64(store.blob(proposal.payload.sha256)),
-        "rationale": store.blob(proposal.rationale.sha256).decode(),
+        "payload": text_or_base64(store.blob(proposal.payload.ref)),
+        "rationale": store.blob(proposal.rationale.ref).decode(),
         "digest": proposal.digest,
     }
 
@@ -85,7 +85,7 @@ def _proposal(store: Store, told: SegmentStory) -> dict[str, Any] | None:
 def _printed(store: Store, told: SegmentStory) -> dict[str, Any] | None:
     if told.printed is None:
         return None
-    text = text_or_base64(store.blob(told.printed.text.sha256))
+    text = text_or_base64(store.blob(told.printed.text.ref))
     return text | {"seen_bytes": told.printed.seen_bytes}
 
 

@@ -34,9 +34,9 @@ def proposal(store: Store, told: SegmentStory) -> Proposal | None:
         segment=SegmentId(event.segment),
         index=told.index,
         kind=event.kind,
-        payload=store.blob(event.payload.sha256),
-        rationale=store.blob(event.rationale.sha256).decode(),
-        evidence=tuple(Evidence(one.name, store.blob(one.sha256)) for one in event.evidence),
+        payload=store.blob(event.payload.ref),
+        rationale=store.blob(event.rationale.ref).decode(),
+        evidence=tuple(Evidence(one.name, store.blob(one.ref)) for one in event.evidence),
         changes=tuple(Change(one.path, one.what, one.size_bytes) for one in event.changes),
         digest=Sha256(event.digest),
     )
@@ -80,7 +80,7 @@ def outcome(store: Store, told: SegmentStory) -> Outcome | None:
     event = told.completed
     if event is None:
         return None
-    return Outcome(event.status, json.loads(store.blob(event.content.sha256)))
+    return Outcome(event.status, json.loads(store.blob(event.content.ref)))
 
 
 def earlier_step(store: Store, told: SegmentStory) -> EarlierStep:
@@ -89,7 +89,7 @@ def earlier_step(store: Store, told: SegmentStory) -> EarlierStep:
     assert proposed is not None
     assert came is not None, f"segment {told.id} is not over"
     used = told.decision.payload if told.decision is not None else None
-    payload = store.blob((used or proposed.payload).sha256)
+    payload = store.blob((used or proposed.payload).ref)
     return EarlierStep(told.index, proposed.kind, payload, came.status, came.content)
 
 
@@ -113,4 +113,4 @@ def _history_line(step: EarlierStep) -> dict[str, object]:
 
 
 def _content(store: Store, ref: BlobRef | None) -> bytes | None:
-    return None if ref is None else store.blob(ref.sha256)
+    return None if ref is None else store.blob(ref.ref)

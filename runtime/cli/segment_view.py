@@ -51,14 +51,14 @@ class View:
         if started is None:
             return None
         try:
-            source = self.store.blob(started.project_file.sha256)
+            source = self.store.blob(started.project_file.ref)
             return parse(source, self.told.row.project_path, on_disk=False)
         except MonasteryError:
             return None
 
     def blob(self, ref: BlobRef) -> bytes:
         """Return the bytes behind a name."""
-        return self.store.blob(ref.sha256)
+        return self.store.blob(ref.ref)
 
     def headline(self, one: SegmentStory) -> str:
         """Return the first line of what the segment proposed."""
@@ -174,7 +174,7 @@ def _details(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
 def _proposed(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
     proposal = one.proposal
     assert proposal is not None
-    payload = f"{size(proposal.payload.size_bytes)}, sha256 {proposal.payload.sha256}"
+    payload = f"{size(proposal.payload.size_bytes)}, sha256 {proposal.payload.ref}"
     if view.content:
         content = view.blob(proposal.payload)
         payload += f"\n{visible(rendering(view.executors, proposal.kind, content))}"
@@ -276,7 +276,7 @@ def _content(view: View, ref: BlobRef | None) -> Any:
     """Return a blob's name, and its content where that is asked for: as text, or else as base64."""
     if ref is None:
         return None
-    named: dict[str, Any] = {"sha256": ref.sha256, "size_bytes": ref.size_bytes}
+    named: dict[str, Any] = {"sha256": ref.ref, "size_bytes": ref.size_bytes}
     if view.content:
         content = view.blob(ref)
         try:

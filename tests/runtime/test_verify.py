@@ -11,6 +11,7 @@ import pytest
 
 from monastery.runtime.canonical import canonical
 from monastery.runtime.journal import entry_hash
+from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId
 from monastery.runtime.store import GENESIS, Store
 from monastery.runtime.verify import verify
@@ -44,18 +45,21 @@ def _raw(home: Path, sql: str, *values: Any) -> None:
 
 
 def _forge(home: Path, run: RunId, change: Callable[[Bodies], Any]) -> None:
-    """Change events as a forger would who can hash: numbers, chain and head all fit again."""
+    """Change events as a forger would who can hash: numbers, chain, tree and head fit again."""
     with apsw.Connection(str(home / "monastery.sqlite3")) as db:
         rows = db.execute("SELECT body FROM events WHERE run = ? ORDER BY seq", (run,)).fetchall()
         bodies: Bodies = [msgspec.json.decode(body) for (body,) in rows]
         change(bodies)
         db.execute("DELETE FROM events WHERE run = ?", (run,))
-        head = GENESIS
+        head, frontier = GENESIS, Frontier()
         for seq, body in enumerate(bodies):
             raw = canonical(body | {"seq": seq, "prev": head.hex()})
-            head = entry_hash(raw)
+            head, frontier = entry_hash(raw), frontier.append([leaf_hash(raw)])
             db.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (run, seq, head, raw))
-        db.execute("UPDATE runs SET seq = ?, head = ? WHERE run = ?", (len(bodies), head, run))
+        db.execute(
+            "UPDATE runs SET seq = ?, head = ?, frontier = ? WHERE run = ?",
+            (len(bodies), head, frontier.encode(), run),
+        )
 
 
 def _first(bodies: Bodies, kind: str) -> dict[str, Any]:
