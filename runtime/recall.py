@@ -5,7 +5,10 @@ After a crash these answers stand in for the deeds that gave them, so that nothi
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
+from monastery.runtime.content import ERASED
+from monastery.runtime.errors import Erased
 from monastery.runtime.events import BlobRef
 from monastery.runtime.records import (
     AuditResult,
@@ -84,13 +87,33 @@ def outcome(store: Store, told: SegmentStory) -> Outcome | None:
 
 
 def earlier_step(store: Store, told: SegmentStory) -> EarlierStep:
-    """Return a completed segment's step: the bytes that were used, and what came of them."""
-    proposed, came = told.proposal, outcome(store, told)
+    """Return a completed segment's step: the bytes that were used, and what came of them.
+
+    Where they were erased it says so.
+    """
+    proposed, completed = told.proposal, told.completed
     assert proposed is not None
-    assert came is not None, f"segment {told.id} is not over"
+    assert completed is not None, f"segment {told.id} is not over"
     used = told.decision.payload if told.decision is not None else None
-    payload = store.blob((used or proposed.payload).ref)
-    return EarlierStep(told.index, proposed.kind, payload, came.status, came.content)
+    payload = kept(store, used or proposed.payload)
+    content = kept_json(store, completed.content)
+    return EarlierStep(told.index, proposed.kind, payload, completed.status, content)
+
+
+def kept(store: Store, ref: BlobRef) -> bytes:
+    """Return a content, or that it was erased."""
+    try:
+        return store.blob(ref.ref)
+    except Erased:
+        return ERASED
+
+
+def kept_json(store: Store, ref: BlobRef) -> Any:
+    """Return the JSON value in a content, or that it was erased."""
+    try:
+        return json.loads(store.blob(ref.ref))
+    except Erased:
+        return {"erased": True}
 
 
 def history(earlier: Iterable[EarlierStep]) -> bytes:

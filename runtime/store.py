@@ -12,7 +12,7 @@ promises it. Readers in other processes are never blocked.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -397,6 +397,61 @@ class Store:
         ):
             return Answer(item, who, datetime.fromisoformat(at), msgspec.json.decode(body))
         return None
+
+    # Erasing
+
+    def item_bytes(self, item: ItemId) -> bytes:
+        """Return what is kept of a question and its answer, to be searched."""
+        query = (
+            "SELECT body FROM items WHERE item = ?1"
+            " UNION ALL SELECT body FROM answers WHERE item = ?1"
+        )
+        return b"\n".join(_raw(body) for (body,) in self._query(query, (item,)))
+
+    def erase(self, run: RunId, refs: Sequence[str], items: Sequence[ItemId]) -> None:
+        """Erase contents with their salts, questions' words with their answers, and the run's key.
+
+        The salts of the other contents lie in their rows; nobody can compute an erased one again.
+        Then the database is written anew, so that nothing is left in its free pages or its log.
+        A call that was interrupted is made again; with nothing to erase it still clears up.
+
+        Raises:
+            BadInput: A run of this home is being run.
+            StoreError: It could not be done, or another process still reads what was erased.
+        """
+        with self._transaction():
+            self._db.pragma("secure_delete", True)
+            for row in self.runs():
+                if row.alive:
+                    raise BadInput(
+                        f"run {row.run!r} of this home is being run; stop it first:"
+                        " erasing writes the whole database anew"
+                    )
+            self._db.executemany(
+                "UPDATE blobs SET content = x'', salt = NULL, erased = ? WHERE ref = ?",
+                [(_now(), ref) for ref in refs],
+            )
+            for item in items:
+                self._erase_item(item)
+            key = new_content_key()
+            self._db.execute("UPDATE runs SET content_key = ? WHERE run = ?", (key, run))
+        try:
+            self._db.execute("VACUUM")
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as exc:
+            raise StoreError(
+                f"it was erased, but {str(self.home)!r} could not be written anew ({exc});"
+                " close what reads it, and erase once more"
+            ) from exc
+
+    def _erase_item(self, item: ItemId) -> None:
+        kept = self.item(item).item
+        shown = {name: kept.body[name] for name in ("kind", "step") if name in kept.body}
+        emptied = replace(kept, body=shown | {"erased": True})
+        self._db.execute(
+            "UPDATE items SET body = ? WHERE item = ?", (msgspec.json.encode(emptied), item)
+        )
+        self._db.execute("UPDATE answers SET body = ? WHERE item = ?", (b'{"erased":true}', item))
 
     # Plumbing
 

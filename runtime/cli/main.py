@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "Check a run's journal: integrity, completeness, draws, boundaries, order.",
     "export": "Write a run's segments and rewards, or its journal with proofs.",
     "key": "Print the public key that this home's checkpoints are signed with.",
+    "erase": "Erase contents from a record whose proofs still hold.",
     "doctor": "Check this machine: engine, image, home, and that a real box holds.",
     "box": "Run one command in a fresh box.",
     "schema": "Print the JSON schema of project files.",
