@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks an exported journal, with nothing but Python: it shares no line with the runtime.
+"""Checks an exported journal, with nothing but Python 3.11: it shares no line with the runtime.
 
     python3 verify.py JOURNAL [--checkpoints FILE] [--key KEY] [--other JOURNAL] [--json]
     python3 verify.py --proof PROOF [--key KEY]
@@ -22,8 +22,16 @@ import hmac
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Self
 
+Verdict = tuple[bool | None, str, str]
+"""Whether it holds, what is wrong in a word or two, and why."""
+Key = tuple[str, bytes, bytes]
+"""A public key: its name, its id [4 bytes], the key [32 bytes]."""
+Point = tuple[int, int, int, int]
+"""A point of the curve in extended coordinates."""
 ZERO = "0" * 64
 
 
@@ -34,37 +42,38 @@ class Bad(Exception):
 class Finding:
     """One verdict: it holds (True), fails (False), or nobody can tell (None)."""
 
-    def __init__(self, name, verdict, what, why):
+    def __init__(self, name: str, verdict: bool | None, what: str, why: str) -> None:
         self.name, self.verdict, self.what, self.why = name, verdict, what, why
 
 
 # Hashes and trees (RFC 6962)
 
 
-def entry_hash(body):
+def entry_hash(body: bytes) -> str:
     """Return the chained hash of an entry's bytes."""
     return hashlib.sha256(b"monastery.event.v1\n" + body).hexdigest()
 
 
-def leaf(body):
+def leaf(body: bytes) -> bytes:
     """Return the hash of an entry as a leaf."""
     return hashlib.sha256(b"\x00" + body).digest()
 
 
-def node(left, right):
+def node(left: bytes, right: bytes) -> bytes:
     """Return the hash of two nodes."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def roots(leaves, sizes):
+def roots(leaves: list[bytes], sizes: set[int]) -> dict[int, bytes]:
     """Return the tree's root at each of these sizes that it reaches."""
-    wanted, peaks, found = set(sizes), [], {0: hashlib.sha256(b"").digest()}
+    peaks: list[tuple[int, bytes]] = []
+    found = {0: hashlib.sha256(b"").digest()}
     for count, one in enumerate(leaves, 1):
         size = 1
         while peaks and peaks[-1][0] == size:
             one, size = node(peaks.pop()[1], one), size * 2
         peaks.append((size, one))
-        if count in wanted:
+        if count in sizes:
             root = peaks[-1][1]
             for _, peak in reversed(peaks[:-1]):
                 root = node(peak, root)
@@ -72,7 +81,7 @@ def roots(leaves, sizes):
     return found
 
 
-def included(one, index, size, path, root):
+def included(one: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
     """Whether a path leads from a leaf to a root (RFC 9162, 2.1.3.2)."""
     at, last = index, size - 1
     for step in path:
@@ -88,7 +97,7 @@ def included(one, index, size, path, root):
     return 0 <= index < size and last == 0 and one == root
 
 
-def extends(old, old_root, new, new_root, path):
+def extends(old: int, old_root: bytes, new: int, new_root: bytes, path: list[bytes]) -> bool:
     """Whether a path shows that one tree extends another (RFC 9162, 2.1.4.2)."""
     if old in (0, new):
         return not path and (old == 0 or old_root == new_root)
@@ -120,7 +129,7 @@ D = -121665 * pow(121666, -1, P) % P
 ROOT_OF_MINUS_1 = pow(2, (P - 1) // 4, P)
 
 
-def recover_x(y, sign):
+def recover_x(y: int, sign: int) -> int | None:
     """Return the x of a point, None when there is none."""
     if y >= P:
         return None
@@ -135,7 +144,7 @@ def recover_x(y, sign):
     return P - x if x & 1 != sign else x
 
 
-def decompress(raw):
+def decompress(raw: bytes) -> Point | None:
     """Return the point in 32 bytes, None when it is none."""
     number = int.from_bytes(raw, "little")
     y = number & (1 << 255) - 1
@@ -143,7 +152,7 @@ def decompress(raw):
     return None if x is None else (x, y, 1, x * y % P)
 
 
-def add(a, b):
+def add(a: Point, b: Point) -> Point:
     """Return the sum of two points, in extended coordinates."""
     one = (a[1] - a[0]) * (b[1] - b[0]) % P
     two = (a[1] + a[0]) * (b[1] + b[0]) % P
@@ -152,7 +161,7 @@ def add(a, b):
     return (e * f % P, g * h % P, f * g % P, e * h % P)
 
 
-def times(number, point):
+def times(number: int, point: Point) -> Point:
     """Return a multiple of a point."""
     total = (0, 1, 1, 0)
     while number:
@@ -163,10 +172,11 @@ def times(number, point):
 
 
 BASE_Y = 4 * pow(5, -1, P) % P
-BASE = (recover_x(BASE_Y, 0), BASE_Y, 1, recover_x(BASE_Y, 0) * BASE_Y % P)
+BASE_X = recover_x(BASE_Y, 0) or 0
+BASE = (BASE_X, BASE_Y, 1, BASE_X * BASE_Y % P)
 
 
-def ed25519_verify(public, message, signature):
+def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether a signature [64 bytes] over a message is that of a public key [32 bytes]."""
     if len(public) != 32 or len(signature) != 64:
         return False
@@ -186,7 +196,7 @@ def ed25519_verify(public, message, signature):
 class Note:
     """A signed tree head: origin, size, root, and the signatures under it."""
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         head, _, tail = text.partition("\n\n")
         lines = head.split("\n")
         if len(lines) != 3 or not lines[1].isdecimal():
@@ -202,14 +212,14 @@ class Note:
         if not self.signatures:
             raise Bad(f"the checkpoint of {self.size} events is not signed")
 
-    def signed_by(self, key):
+    def signed_by(self, key: Key) -> bool:
         """Whether the key signed this note."""
         name, id_, public = key
         mine = [raw for who, i, raw in self.signatures if (who, i) == (name, id_)]
         return any(ed25519_verify(public, self.text.encode(), raw) for raw in mine)
 
 
-def parse_key(text):
+def parse_key(text: str) -> Key:
     """Return name, id and key of a public key's line."""
     name, id_, encoded = [*text.strip().split("+", 2), "", ""][:3]
     raw = unbase64(encoded)
@@ -219,7 +229,7 @@ def parse_key(text):
     return name, expected, raw[1:]
 
 
-def unbase64(text):
+def unbase64(text: str) -> bytes:
     """Return the bytes in base64."""
     try:
         return base64.b64decode(text, validate=True)
@@ -227,7 +237,7 @@ def unbase64(text):
         raise Bad(f"{text!r} is not base64") from exc
 
 
-def read_checkpoints(path):
+def read_checkpoints(path: str) -> tuple[list[Note], list[tuple[int, str]]]:
     """Return the notes of a file, and its unsigned checkpoints of format 1.
 
     What follows the last whole one was cut short by a crash, and is left out.
@@ -247,14 +257,16 @@ def read_checkpoints(path):
 class Raw(float):
     """A number that knows how it was written, so that it can be hashed again."""
 
-    def __new__(cls, text):
+    text: str
+
+    def __new__(cls, text: str) -> Self:
         """Keep the text beside the number."""
         self = super().__new__(cls, text)
         self.text = text
         return self
 
 
-def canonical(value):
+def canonical(value: Any) -> str:
     """Return a JSON value's canonical text: keys sorted, no spaces, numbers as they were."""
     if isinstance(value, Raw):
         return value.text
@@ -269,9 +281,14 @@ def canonical(value):
 class Journal:
     """An exported journal, as it lies in its file."""
 
-    def __init__(self, path):
-        self.head, self.end, self.consistency = {}, None, None
-        self.entries, self.contents, self.notes, self.plain = [], {}, [], []
+    def __init__(self, path: str) -> None:
+        self.head: dict[str, Any] = {}
+        self.end: dict[str, Any] | None = None
+        self.consistency: dict[str, Any] | None = None
+        self.entries: list[tuple[str, bytes, dict[str, Any]]] = []
+        self.contents: dict[str, dict[str, Any]] = {}
+        self.notes: list[Note] = []
+        self.plain: list[tuple[int, str]] = []
         lines = read(path).decode(errors="replace").splitlines()
         for number, line in enumerate(lines, 1):
             try:
@@ -283,7 +300,7 @@ class Journal:
         if lines and not self.head:
             raise Bad(f"{str(path)!r} is no exported journal: write one with monastery export")
 
-    def _take(self, value):
+    def _take(self, value: dict[str, Any]) -> None:
         if value.get("format") == "monastery.journal.v1":
             self.head = value
         elif "entry" in value:
@@ -307,17 +324,17 @@ class Journal:
             raise KeyError(f"an object with {', '.join(value)[:60]}")
 
     @property
-    def events(self):
+    def events(self) -> list[dict[str, Any]]:
         """The events, as far as they can be told."""
         return [body["event"] for _, _, body in self.entries]
 
     @property
-    def leaves(self):
+    def leaves(self) -> list[bytes]:
         """The entries as leaves."""
         return [leaf(body) for _, body, _ in self.entries]
 
 
-def check_chain(journal):
+def check_chain(journal: Journal) -> Verdict:
     """Return what is wrong with the entries themselves: edit, reorder, insert, deletion."""
     run, size = journal.head.get("run"), journal.head.get("size", 0)
     if not journal.entries:
@@ -327,7 +344,7 @@ def check_chain(journal):
             return False, "edited", f"event {place} is not the one that was hashed"
         if value.get("run") != run:
             return False, "inserted", f"event {value.get('seq')} is of run {value.get('run')!r}"
-    numbers = [body.get("seq") for _, _, body in journal.entries]
+    numbers = [int(body.get("seq", -1)) for _, _, body in journal.entries]
     twice = sorted(number for number in set(numbers) if numbers.count(number) > 1)
     if twice:
         return False, "inserted", f"event {twice[0]} is there {numbers.count(twice[0])} times"
@@ -356,7 +373,7 @@ def check_chain(journal):
     return True, "", f"{size} events, each bound to the one before"
 
 
-def check_tree(journal):
+def check_tree(journal: Journal) -> Verdict:
     """Return whether the tree over the entries has the root that the journal gives itself."""
     count = len(journal.entries)
     proof = journal.consistency
@@ -371,7 +388,13 @@ def check_tree(journal):
     return True, "", f"the root over {count} events comes out again"
 
 
-def check_checkpoints(journal, kept, plain, key, trusted):
+def check_checkpoints(
+    journal: Journal,
+    kept: list[Note],
+    plain: list[tuple[int, str]],
+    key: Key | None,
+    trusted: bool,
+) -> Verdict:
     """Return whether the journal is the one that was signed: rollback, fork, rewriting."""
     own, count = journal.notes, len(journal.entries)
     notes = sorted([*own, *kept], key=lambda note: note.size)
@@ -408,12 +431,12 @@ def check_checkpoints(journal, kept, plain, key, trusted):
     return True, "", f"{told}, signed by {key[0]}{whose}"
 
 
-def check_fork(journal, other):
+def check_fork(journal: Journal, other: Journal) -> Verdict:
     """Return whether one of two journals of a run extends the other."""
     mine, theirs = journal.leaves, other.leaves
     if journal.head.get("run") != other.head.get("run"):
         raise Bad("the other journal is of another run")
-    pairs = zip(mine, theirs)  # noqa: B905 - Python 3.9 knows no strict; the shorter one ends it
+    pairs = zip(mine, theirs, strict=False)
     same = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(mine), len(theirs)))
     if same == min(len(mine), len(theirs)):
         return True, "", f"one extends the other, {same} events are in both"
@@ -422,7 +445,7 @@ def check_fork(journal, other):
     return False, "forked", f"the journals part at event {same}{since}"
 
 
-def check_draws(journal):
+def check_draws(journal: Journal) -> Verdict:
     """Return whether every draw comes out of the committed seed and the recorded proposal."""
     events = journal.events
     committed = next((e["commitment"] for e in events if e["type"] == "run.started"), None)
@@ -451,10 +474,10 @@ def check_draws(journal):
     return True, "", f"{len(drawn)} draws recomputed with the revealed seed"
 
 
-def proposal_digest(proposal):
+def proposal_digest(proposal: dict[str, Any]) -> str:
     """Return the digest that a draw is made of."""
 
-    def name(ref):
+    def name(ref: dict[str, Any]) -> Any:
         return ref.get("ref") or ref["sha256"]
 
     core = {field: proposal[field] for field in ("segment", "kind", "probability")}
@@ -463,7 +486,7 @@ def proposal_digest(proposal):
     return hashlib.sha256(b"monastery.proposal.v1\n" + canonical(core).encode()).hexdigest()
 
 
-def check_contents(journal):
+def check_contents(journal: Journal) -> Verdict:
     """Return whether the contents are those that the events name."""
     if not journal.head.get("contents"):
         return None, "", "exported without contents"
@@ -487,7 +510,7 @@ def check_contents(journal):
     return True, "", f"{len(named)} contents{gone}, each the one that was named"
 
 
-def refs(value):
+def refs(value: Any) -> Iterator[str]:
     """Yield the refs of all contents that an event names."""
     if isinstance(value, dict):
         if "size_bytes" in value:
@@ -498,7 +521,7 @@ def refs(value):
             yield from refs(inner)
 
 
-def check_proof(value, key):
+def check_proof(value: dict[str, Any], key: Key | None) -> Verdict:
     """Return whether one event is in the journal that a checkpoint was signed for."""
     if value.get("format") != "monastery.proof.v1":
         raise Bad("not a proof of an event: write one with monastery verify RUN --prove SEQ")
@@ -522,7 +545,7 @@ def check_proof(value, key):
 # Putting it together
 
 
-def read(path):
+def read(path: str) -> bytes:
     """Return a file's bytes."""
     try:
         return Path(path).read_bytes()
@@ -530,14 +553,20 @@ def read(path):
         raise Bad(f"cannot read {str(path)!r}: {exc.strerror}") from exc
 
 
-def given_key(text, own):
+def given_key(text: str | None, own: str | None) -> Key | None:
     """Return the key to check with: the one given, a file or a line, else the journal's own."""
     if text is not None:
         return parse_key(text if "+" in text else read(text).decode(errors="replace"))
     return parse_key(own) if own else None
 
 
-def verify(journal, kept, plain, other, key_text):
+def verify(
+    journal: Journal,
+    kept: list[Note],
+    plain: list[tuple[int, str]],
+    other: Journal | None,
+    key_text: str | None,
+) -> list[Finding]:
     """Return the findings on a journal."""
     if not journal.head and kept:  # nothing is left; what was signed for says whose it was
         journal.head = {"run": kept[0].origin.partition("/")[2], "size": 0}
@@ -555,7 +584,7 @@ def verify(journal, kept, plain, other, key_text):
     return [attempt(name, check) for name, check in checks]
 
 
-def attempt(name, check):
+def attempt(name: str, check: Callable[[], Verdict]) -> Finding:
     """Return a check's finding; one that breaks has found nothing out."""
     try:
         return Finding(name, *check())
@@ -563,7 +592,7 @@ def attempt(name, check):
         return Finding(name, None, "", f"could not be checked: {type(exc).__name__}: {exc}")
 
 
-def main():
+def main() -> None:
     """Check what is asked for, print the findings, and exit with a code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("journal", nargs="?", help="what monastery export RUN --to journal wrote")

@@ -23,7 +23,7 @@ from monastery.runtime.records import Answer, RunId, Vote
 from monastery.runtime.store import RunRow, Store
 from monastery.runtime.story import tell
 from monastery.runtime.verify import verify
-from tests.runtime.world import Small, approve, notes
+from tests.runtime.world import SetAuditor, Small, approve, notes
 
 SECRET = "4711-ada"
 pytestmark = pytest.mark.virtual
@@ -254,6 +254,27 @@ async def test_the_same_bytes_get_another_name_afterwards(tmp_path: Path) -> Non
     _erase(tmp_path, run, matching=SECRET.encode())
     after = Sealer(_row(tmp_path, run).content_key)
     assert after.seal(SECRET.encode()).ref != before.seal(SECRET.encode()).ref
+
+
+async def test_an_erasure_in_the_middle_of_a_step_leaves_its_record_whole(tmp_path: Path) -> None:
+    """The key changes between proposal and gate: what is named by the new one is kept under it."""
+    small = Small(tmp_path, notes("first one", "second one"), [SetAuditor(approve())])
+    row = small.new()
+    with trio.CancelScope() as scope:
+        small.watch = lambda record: (
+            scope.cancel() if len(small.events("reward.issued")) == 2 else None
+        )
+        await small.live(row)
+    small.watch = None
+    proposed = small.events("proposal.frozen")[-1].payload.ref
+    with pytest.raises(BadInput, match="still open"):  # its auditors were told of segment 1
+        _erase(tmp_path, row.run, segment=1)
+    assert len(_erase(tmp_path, row.run, matching=b"I think of first one.")) == 1
+    assert (await small.live(small.claim(row.run))).success
+    assert small.notebook.done == [b"first one", b"second one"]
+    assert small.events("step.started")[-1].payload.ref != proposed
+    verdicts = _verdicts(tmp_path, row.run)
+    assert (verdicts["integrity"], verdicts["draws"]) == (True, True)
 
 
 async def test_erasing_a_payload_takes_every_case_that_tells_it(tmp_path: Path) -> None:
