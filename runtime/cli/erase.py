@@ -42,11 +42,11 @@ def erase(
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
-    """Erase contents from a run's record: payloads, transcripts, model calls, what people said.
+    """Erase contents from a record whose proofs still hold.
 
-    What the runtime made of them (cases, questions, later steps' stories) goes with them. The
-    events stay, and every proof holds. It cannot be undone. Exit code 1 when the text is left in
-    an event's own words.
+    Contents are payloads, transcripts, model calls, outcomes, what people said. What the runtime
+    made of them (cases, questions, later steps' stories) goes with them. The events stay. It cannot
+    be undone. Exit code 1 when the text is left in an event's own words.
     """
     if sum(one is not None for one in (blob, segment, matching)) != 1:
         raise BadInput("say what to erase: a content, or --segment N, or --matching TEXT")

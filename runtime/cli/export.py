@@ -56,7 +56,7 @@ def export(
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Write a run's segments and rewards for other tools, or its journal with proofs.
+    """Write a run's segments and rewards, or its journal with proofs.
 
     In jsonl each line holds one think segment: what it was given (context, fixed), what it did
     (trainable), and what it earned; reward null is unmeasured, not zero.

@@ -11,10 +11,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command(epilog="Example: monastery key > somewhere/else/monastery.pub")
 def key(home: HomeOption = None, json: output.JsonOption = False) -> None:
-    """Print the public key of a home; keep it elsewhere.
+    """Print the public key that this home's checkpoints are signed with.
 
-    With it, and with checkpoints kept elsewhere, anyone can show that a journal is the one that was
-    written: monastery verify RUN --key FILE, or scripts/verify.py on an exported journal.
+    Keep it elsewhere. With it, and with checkpoints kept elsewhere, anyone can show that a journal
+    is the one that was written: monastery verify RUN --key FILE, or scripts/verify.py on an
+    exported journal.
     """
     with open_store(home) as store:
         public = HomeKey.of(store.home).public
