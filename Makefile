@@ -67,3 +67,4 @@ types: venv
 	@cd scripts && $(MYPY) -p machine
 	@cd scripts && $(MYPY) demo
 	@cd scripts && $(MYPY) fuzz
+	@cd scripts && $(MYPY) verify.py

@@ -17,7 +17,6 @@ from monastery.runtime.cases import core, make_case, shown
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.events import AuditScored, AuditShown, AuditUnmeasured, AuditVoted
 from monastery.runtime.gate import aggregate
-from monastery.runtime.journal import blob_ref
 from monastery.runtime.ports import Auditor, Cell, Forkable
 from monastery.runtime.records import (
     AuditResult,
@@ -28,6 +27,7 @@ from monastery.runtime.records import (
     ItemId,
     Proposal,
     Scored,
+    Sha256,
     Unmeasured,
     Vote,
 )
@@ -44,12 +44,21 @@ async def show(run: Run, proposal: Proposal, earlier: Sequence[EarlierStep]) -> 
         earlier=earlier,
     )
     told = run.story.by_id[proposal.segment].shown
-    if told is None or told.case.sha256 != case.digest:
+    if told is None or told.case.ref != _seen(run, case):
         body = core(case)
         await run.journal.append(
-            AuditShown(segment=proposal.segment, case=blob_ref(body)), blobs=[body]
+            AuditShown(segment=proposal.segment, case=run.journal.ref(body)), blobs=[body]
         )
     return case
+
+
+def _seen(run: Run, case: Case) -> Sha256:
+    """Return the name under which a case is recorded.
+
+    Auditors are given the bare hash of the case, which they can compute. The journal never holds
+    it: whoever knows the rest of a case could guess an erased payload from it.
+    """
+    return Sha256(run.journal.ref(core(case)).ref)
 
 
 async def judge(run: Run, case: Case, box: Forkable) -> AuditResult:
@@ -88,7 +97,7 @@ async def judge(run: Run, case: Case, box: Forkable) -> AuditResult:
             AuditUnmeasured(segment=segment, reason=result.reason, expired=result.expired)
         )
         return result
-    return _note_score(run, case, aggregate(list(votes.values()), case.digest))
+    return _note_score(run, case, aggregate(list(votes.values()), _seen(run, case)))
 
 
 class NoBox:
@@ -145,8 +154,8 @@ async def _record_vote(run: Run, case: Case, vote: Vote, seconds: float) -> None
             decision=vote.decision,
             score=vote.score,
             note=vote.note,
-            modified=None if modified is None else blob_ref(modified),
-            seen=case.digest,
+            modified=None if modified is None else run.journal.ref(modified),
+            seen=_seen(run, case),
             seconds=seconds,
         ),
         blobs=[] if modified is None else [modified],
@@ -160,7 +169,7 @@ def _note_score(run: Run, case: Case, scored: Scored) -> Scored:
             segment=case.proposal.segment,
             score=scored.score,
             decision=scored.decision,
-            modified=None if modified is None else blob_ref(modified),
+            modified=None if modified is None else run.journal.ref(modified),
             note=scored.note,
             seen=scored.seen,
         ),

@@ -12,7 +12,6 @@ import trio
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled
-from monastery.runtime.journal import blob_ref
 from monastery.runtime.ports import Box
 from monastery.runtime.records import ModelRequest
 from monastery.runtime.run import Run
@@ -29,8 +28,8 @@ async def carry(run: Run, box: Box, asked: ModelRequest) -> None:
             ModelCalled(
                 segment=run.segment.id,
                 policy=run.world.policy.name if run.world.policy else "none",
-                request=blob_ref(request),
-                response=blob_ref(response),
+                request=run.journal.ref(request),
+                response=run.journal.ref(response),
                 seconds=seconds,
             ),
             blobs=[request, response],

@@ -1,7 +1,7 @@
 """Cases: what an auditor is shown of a proposal, and nothing else. Pure.
 
 The core of a case is a JSON object with every shown word in it, and hashes where bytes are shown.
-It is recorded before anyone votes, its hash is what votes and rewards name, and its shape has no
+It is recorded before anyone votes, under the name that votes and rewards give, and its shape has no
 place for the outcome of the step that is judged.
 """
 

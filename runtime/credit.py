@@ -8,11 +8,13 @@ not 0.
 """
 
 import base64
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from monastery.runtime import recall
+from monastery.runtime.content import ERASED
+from monastery.runtime.errors import Erased
+from monastery.runtime.events import BlobRef
 from monastery.runtime.records import EarlierStep, RunId
 from monastery.runtime.store import Store
 from monastery.runtime.story import SegmentStory, tell
@@ -36,10 +38,10 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
             "boundary": told.boundary,
             "context": {
                 "earlier": list(past),
-                "requests": [_json(store, call.request.sha256) for call in told.calls],
+                "requests": [recall.kept_json(store, call.request.ref) for call in told.calls],
             },
             "trainable": {
-                "responses": [_json(store, call.response.sha256) for call in told.calls],
+                "responses": [recall.kept_json(store, call.response.ref) for call in told.calls],
                 "printed": _printed(store, told),
                 "proposal": _proposal(store, told),
             },
@@ -76,8 +78,8 @@ def _proposal(store: Store, told: SegmentStory) -> dict[str, Any] | None:
         return None
     return {
         "kind": proposal.kind,
-        "payload": text_or_base64(store.blob(proposal.payload.sha256)),
-        "rationale": store.blob(proposal.rationale.sha256).decode(),
+        "payload": _text(store, proposal.payload),
+        "rationale": recall.kept(store, proposal.rationale.ref).decode(),
         "digest": proposal.digest,
     }
 
@@ -85,19 +87,23 @@ def _proposal(store: Store, told: SegmentStory) -> dict[str, Any] | None:
 def _printed(store: Store, told: SegmentStory) -> dict[str, Any] | None:
     if told.printed is None:
         return None
-    text = text_or_base64(store.blob(told.printed.text.sha256))
+    text = _text(store, told.printed.text)
     return text | {"seen_bytes": told.printed.seen_bytes}
+
+
+def _text(store: Store, ref: BlobRef) -> dict[str, Any]:
+    """Return a content as `text_or_base64`, or ``{"erased": true}``."""
+    try:
+        return dict(text_or_base64(store.blob(ref.ref)))
+    except Erased:
+        return {"erased": True}
 
 
 def _past(step: EarlierStep) -> dict[str, Any]:
     return {
         "index": step.index,
         "kind": step.kind,
-        "payload": text_or_base64(step.payload),
+        "payload": {"erased": True} if step.payload == ERASED else text_or_base64(step.payload),
         "status": step.status,
         "content": step.content,
     }
-
-
-def _json(store: Store, sha256: str) -> Any:
-    return json.loads(store.blob(sha256))

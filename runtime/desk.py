@@ -14,7 +14,7 @@ import trio
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import BadInput
 from monastery.runtime.events import ItemAnswered, ItemClosed, ItemPosted
-from monastery.runtime.journal import Journal, blob_ref
+from monastery.runtime.journal import Journal
 from monastery.runtime.records import Answer, Item, RunId
 from monastery.runtime.store import CloseItem, PutItem, Store, StoredItem
 
@@ -59,7 +59,7 @@ class StoreDesk:
             await trio.sleep(POLL_SECONDS)
         body = canonical(answer.body)
         await self._journal.append(
-            ItemAnswered(item=item.id, by=answer.by, answer=blob_ref(body)),
+            ItemAnswered(item=item.id, by=answer.by, answer=self._journal.ref(body)),
             blobs=[body],
             changes=[CloseItem(item.id, "answered")],
         )
@@ -80,7 +80,7 @@ class StoreDesk:
     async def _post(self, item: Item) -> StoredItem:
         body = canonical(item.body)
         await self._journal.append(
-            ItemPosted(item=item.id, purpose=item.purpose, body=blob_ref(body)),
+            ItemPosted(item=item.id, purpose=item.purpose, body=self._journal.ref(body)),
             blobs=[body],
             changes=[PutItem(item)],
         )

@@ -44,9 +44,9 @@ def proposal_digest(
         segment: The segment that ends in the proposal.
         kind: Its step kind.
         probability: That it is audited.
-        payload: SHA-256 of the payload.
-        rationale: SHA-256 of the rationale.
-        evidence: Name and SHA-256 of each piece.
+        payload: The payload's ref, its salted hash; of format 1, its bare SHA-256.
+        rationale: The rationale's, alike.
+        evidence: The name of each piece, and its.
     """
     core = {
         "segment": segment,

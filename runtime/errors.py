@@ -13,6 +13,7 @@
         LimitExceeded               the box used more than it was given
       StoreError           exit 1   the journal could not be written or read
         NotOwner                    another runtime owns the run now
+        Erased                      a content was erased; its name and its place are left
       AuditFailed                   an auditor did not answer, or answered nonsense
         AuditExpired                nobody answered in time
       BadPayload                    a proposal's payload is not one of its kind
@@ -97,6 +98,10 @@ class StoreError(MonasteryError):
 
 class NotOwner(StoreError):
     """Another runtime owns the run now; this one must stop acting at once."""
+
+
+class Erased(StoreError):
+    """A content was erased on purpose; what the journal says of it still holds."""
 
 
 class AuditFailed(MonasteryError):

@@ -21,9 +21,9 @@ class _Strict(BaseModel):
 
 
 class BlobRef(_Strict):
-    """Names bytes kept beside the journal."""
+    """Names bytes kept beside the journal, by a salted hash (`content`)."""
 
-    sha256: Digest
+    ref: Digest
     size_bytes: Annotated[int, Field(ge=0)]
 
 

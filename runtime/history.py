@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from monastery.runtime import recall
 from monastery.runtime.records import RunId
 from monastery.runtime.store import Store
 
@@ -25,8 +26,13 @@ _TELLING = (b'"type":"gate.decided"', b'"type":"proposal.frozen"', b'"type":"ste
 
 
 class _Blob(msgspec.Struct, gc=False):
-    sha256: str
     size_bytes: int
+    ref: str = ""
+    sha256: str = ""  # where format 1 had the ref
+
+    @property
+    def name(self) -> str:
+        return self.ref or self.sha256
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -110,9 +116,9 @@ def _over(store: Store, run: RunId) -> list[_Over]:
 
 
 def _whole(store: Store, one: _Over) -> bytes:
-    content = json.loads(store.blob(one.content.sha256))
+    content = recall.kept_json(store, one.content.name)
     try:
-        return _line(one, store.blob(one.payload.sha256).decode(), content)
+        return _line(one, recall.kept(store, one.payload.name).decode(), content)
     except UnicodeDecodeError:
         return _line(one, None, content)
 

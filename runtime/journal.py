@@ -2,11 +2,16 @@
 
 An entry's bytes are canonical JSON of ``{at, event, prev, run, seq, v}``; its hash is SHA-256 over
 a tag and these bytes, and ``prev`` is the hash of the entry before. What is hashed is what is kept.
+Over the same bytes the store keeps a Merkle tree (`merkle`), whose head the checkpoints sign.
+
+Format 2 names contents by salted hashes (`content`). A journal of format 1 is read as it is, and
+goes on in format 2 when its run goes on.
 """
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,16 +19,22 @@ from typing import Any
 import msgspec
 import trio
 
-from monastery.runtime.canonical import canonical, sha256
+from monastery.runtime import checkpoint as checkpoints
+from monastery.runtime.canonical import canonical
+from monastery.runtime.content import Sealer
 from monastery.runtime.errors import StoreError
 from monastery.runtime.events import EVENT, BlobRef, Event
+from monastery.runtime.keys import HomeKey
+from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId
 from monastery.runtime.store import GENESIS, Append, Entry, RowChange, RunRow, Store
 
 Hop = Callable[..., Awaitable[Any]]
 """Called with a function that blocks and its arguments; returns what the function returns."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, FORMAT_VERSION)
+TIMER_SECONDS = 60.0
 QUICK_SECONDS = 0.002
 _TAG = b"monastery.event.v1\n"
 
@@ -50,13 +61,26 @@ def decode(entry: Entry) -> Record:
     """
     try:
         body = msgspec.json.decode(entry.body)
-        if body["v"] != FORMAT_VERSION:
+        event = body["event"]
+        if body["v"] == 1:
+            event = _from_first(event)
+        elif body["v"] not in READ_VERSIONS:
             raise StoreError(f"event {entry.seq} is of version {body['v']!r}")
-        return Record(
-            body["seq"], datetime.fromisoformat(body["at"]), EVENT.validate_python(body["event"])
-        )
+        return Record(body["seq"], datetime.fromisoformat(body["at"]), EVENT.validate_python(event))
     except (ValueError, KeyError, TypeError) as exc:
         raise StoreError(f"event {entry.seq} cannot be read: {exc}") from exc
+
+
+def _from_first(value: Any) -> Any:
+    """Return an event of format 1 with its contents' names where format 2 has them."""
+    if isinstance(value, list):
+        return [_from_first(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    named = "sha256" in value and "size_bytes" in value
+    return {
+        "ref" if named and key == "sha256" else key: _from_first(one) for key, one in value.items()
+    }
 
 
 def records(store: Store, run: RunId | str) -> Iterator[Record]:
@@ -65,20 +89,44 @@ def records(store: Store, run: RunId | str) -> Iterator[Record]:
 
 
 def check_chain(store: Store, row: RunRow) -> None:
-    """See that a run's journal is whole before anything goes on from it.
+    """See that a run's journal is whole, and not older than its checkpoints, before it goes on.
 
     Raises:
-        StoreError: It was edited; `monastery verify` tells more.
+        StoreError: It was edited, or put back; `monastery verify` tells more.
+        BadInput: A file of checkpoints is damaged.
     """
-    head = GENESIS
+    notes = {path: kept.newest for path, kept in checkpoints.kept(store.home, row.run).items()}
+    sizes = {note.size for note in notes.values() if note is not None}
+    head, frontier, roots = GENESIS, Frontier(), {0: Frontier().root()}
     for number, entry in enumerate(store.entries(row.run)):
         body = msgspec.json.decode(entry.body)
         fits = (entry.seq, body["seq"], body["prev"], body["run"])
         if entry.hash != entry_hash(entry.body) or fits != (number, number, head.hex(), row.run):
             raise StoreError(f"event {number} of {row.run!r} was edited; see `monastery verify`")
-        head = entry.hash
-    if head != row.head:
+        head, frontier = entry.hash, frontier.append([leaf_hash(entry.body)])
+        if frontier.size in sizes:
+            roots[frontier.size] = frontier.root()
+    if (head, frontier) != (row.head, row.frontier):
         raise StoreError(f"the journal of {row.run!r} does not end where its run does")
+    for path, note in notes.items():
+        if note is None:
+            continue
+        key = HomeKey.of(store.home).public
+        if note.origin != key.origin(row.run) or not key.signed(note):
+            raise StoreError(
+                f"the newest checkpoint in {str(path)!r} is not signed by this home's key"
+                f" ({key.name}); put the key back, or the file"
+            )
+        if note.size > row.seq:
+            raise StoreError(
+                f"the journal of {row.run!r} was put back: it has {row.seq} events, and its"
+                f" checkpoint in {str(path)!r} remembers {note.size}"
+            )
+        if roots.get(note.size) != note.root:
+            raise StoreError(
+                f"the journal of {row.run!r} is not the one whose checkpoint of {note.size} events"
+                f" lies in {str(path)!r}; see `monastery verify`"
+            )
 
 
 class Writer:
@@ -150,9 +198,15 @@ class Journal:
     def __init__(self, row: RunRow, writer: Writer, told: Callable[[Record], None]) -> None:
         self._run, self._owner, self._epoch = row.run, row.owner or "", row.epoch
         self._seq, self._head = row.seq, row.head
+        self._checkpointed = row.seq
+        self._sealer = Sealer(row.content_key)
         self._writer, self._told = writer, told
         self._noted: list[tuple[Event, Sequence[bytes]]] = []
         self._lock = trio.Lock()
+
+    def ref(self, content: bytes) -> BlobRef:
+        """Return the name of some bytes; hand the bytes to the append that names them."""
+        return BlobRef(ref=self._sealer.seal(content).ref, size_bytes=len(content))
 
     def note(self, event: Event, *, blobs: Sequence[bytes] = ()) -> None:
         """Keep an event for the next append; for what comes out the same after a crash."""
@@ -171,7 +225,7 @@ class Journal:
             events: An event that must know its own number is given as a function of it.
             blobs: The contents behind the blob names in the events.
             changes: Row changes that belong to them.
-            checkpoint: Whether to note outside the database that the journal has come this far.
+            checkpoint: Whether to sign, outside the database, that the journal came this far.
 
         Raises:
             NotOwner: Another runtime owns the run.
@@ -196,14 +250,46 @@ class Journal:
                     seq=self._seq,
                     head=self._head,
                     entries=entries,
-                    blobs=[(sha256(content), content) for content in contents],
+                    blobs=[self._sealer.seal(content) for content in contents],
                     changes=changes,
                     checkpoint=checkpoint,
                 )
             )
             self._seq, self._head = self._seq + len(entries), head
+            if checkpoint:
+                self._checkpointed = self._seq
             for record in records:
                 self._told(record)
+
+    @asynccontextmanager
+    async def checkpointed(self) -> AsyncIterator[None]:
+        """Meanwhile sign once a minute what was appended since the last checkpoint.
+
+        While a run waits for a person nothing is appended, and nothing else would sign the last
+        events before.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sign_in_time)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def _sign_in_time(self) -> None:
+        while True:
+            await trio.sleep(TIMER_SECONDS)
+            async with self._lock:
+                if self._checkpointed < self._seq:
+                    await self._writer.write(
+                        Append(
+                            run=self._run,
+                            owner=self._owner,
+                            epoch=self._epoch,
+                            seq=self._seq,
+                            head=self._head,
+                            entries=[],
+                            checkpoint=True,
+                        )
+                    )
+                    self._checkpointed = self._seq
 
 
 def _entry(run: RunId, record: Record, *, prev: bytes) -> Entry:
@@ -218,8 +304,3 @@ def _entry(run: RunId, record: Record, *, prev: bytes) -> Entry:
         }
     )
     return Entry(record.seq, entry_hash(body), body)
-
-
-def blob_ref(content: bytes) -> BlobRef:
-    """Return the name of some bytes; hand the bytes to the append that names them."""
-    return BlobRef(sha256=sha256(content), size_bytes=len(content))

@@ -10,7 +10,6 @@ from typing import Any
 import trio
 
 from monastery.runtime import audits, calls, recall, steps
-from monastery.runtime.canonical import sha256
 from monastery.runtime.draw import draw as draw_from
 from monastery.runtime.draw import proposal_digest
 from monastery.runtime.errors import BadPayload
@@ -26,7 +25,6 @@ from monastery.runtime.events import (
 )
 from monastery.runtime.gate import decide
 from monastery.runtime.history import history
-from monastery.runtime.journal import blob_ref
 from monastery.runtime.ports import Box, Forkable
 from monastery.runtime.records import (
     AgentExited,
@@ -148,19 +146,19 @@ async def freeze(run: Run, box: Box, asked: ProposalRequest) -> Proposal:
         segment=segment.id,
         kind=asked.kind,
         probability=probability,
-        payload=sha256(asked.payload),
-        rationale=sha256(rationale),
-        evidence=[(one.name, sha256(one.content)) for one in asked.evidence],
+        payload=run.journal.ref(asked.payload).ref,
+        rationale=run.journal.ref(rationale).ref,
+        evidence=[(one.name, run.journal.ref(one.content).ref) for one in asked.evidence],
     )
     note_printed(run, box)
     await run.journal.append(
         ProposalFrozen(
             segment=segment.id,
             kind=asked.kind,
-            payload=blob_ref(asked.payload),
-            rationale=blob_ref(rationale),
+            payload=run.journal.ref(asked.payload),
+            rationale=run.journal.ref(rationale),
             evidence=[
-                NamedBlob(name=one.name, **blob_ref(one.content).model_dump())
+                NamedBlob(name=one.name, **run.journal.ref(one.content).model_dump())
                 for one in asked.evidence
             ],
             changes=[
@@ -306,7 +304,7 @@ async def refuse(run: Run, box: Box, asked: ProposalRequest, reason: str) -> Non
         ProposalRefused(
             segment=run.segment.id,
             kind=asked.kind,
-            payload=blob_ref(asked.payload),
+            payload=run.journal.ref(asked.payload),
             reason=reason,
         ),
         blobs=[asked.payload],
@@ -321,7 +319,9 @@ def note_printed(run: Run, box: Box) -> None:
     if printed.seen_bytes:
         run.journal.note(
             SegmentPrinted(
-                segment=run.segment.id, text=blob_ref(printed.text), seen_bytes=printed.seen_bytes
+                segment=run.segment.id,
+                text=run.journal.ref(printed.text),
+                seen_bytes=printed.seen_bytes,
             ),
             blobs=[printed.text],
         )

@@ -16,7 +16,7 @@ import msgspec
 from monastery.runtime import recall
 from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.errors import StoreError
-from monastery.runtime.journal import FORMAT_VERSION, decode
+from monastery.runtime.journal import READ_VERSIONS, decode
 from monastery.runtime.records import EarlierStep, RunId
 from monastery.runtime.store import Entry, Store
 from monastery.runtime.story import Story, fold
@@ -103,7 +103,7 @@ def _head(entry: Entry) -> _Head:
         body = _BODY.decode(entry.body)
     except msgspec.DecodeError as exc:
         raise StoreError(f"event {entry.seq} cannot be read: {exc}") from exc
-    if body.v != FORMAT_VERSION:
+    if body.v not in READ_VERSIONS:
         raise StoreError(f"event {entry.seq} is of version {body.v!r}")
     return body.event
 

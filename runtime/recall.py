@@ -4,7 +4,10 @@ After a crash these answers stand in for the deeds that gave them, so that nothi
 """
 
 import json
+from typing import Any
 
+from monastery.runtime.content import ERASED
+from monastery.runtime.errors import Erased
 from monastery.runtime.events import BlobRef
 from monastery.runtime.records import (
     AuditResult,
@@ -33,9 +36,9 @@ def proposal(store: Store, told: SegmentStory) -> Proposal | None:
         segment=SegmentId(event.segment),
         index=told.index,
         kind=event.kind,
-        payload=store.blob(event.payload.sha256),
-        rationale=store.blob(event.rationale.sha256).decode(),
-        evidence=tuple(Evidence(one.name, store.blob(one.sha256)) for one in event.evidence),
+        payload=store.blob(event.payload.ref),
+        rationale=store.blob(event.rationale.ref).decode(),
+        evidence=tuple(Evidence(one.name, store.blob(one.ref)) for one in event.evidence),
         changes=tuple(Change(one.path, one.what, one.size_bytes) for one in event.changes),
         digest=Sha256(event.digest),
     )
@@ -79,18 +82,38 @@ def outcome(store: Store, told: SegmentStory) -> Outcome | None:
     event = told.completed
     if event is None:
         return None
-    return Outcome(event.status, json.loads(store.blob(event.content.sha256)))
+    return Outcome(event.status, json.loads(store.blob(event.content.ref)))
 
 
 def earlier_step(store: Store, told: SegmentStory) -> EarlierStep:
-    """Return a completed segment's step: the bytes that were used, and what came of them."""
-    proposed, came = told.proposal, outcome(store, told)
+    """Return a completed segment's step: the bytes that were used, and what came of them.
+
+    Where they were erased it says so.
+    """
+    proposed, completed = told.proposal, told.completed
     assert proposed is not None
-    assert came is not None, f"segment {told.id} is not over"
+    assert completed is not None, f"segment {told.id} is not over"
     used = told.decision.payload if told.decision is not None else None
-    payload = store.blob((used or proposed.payload).sha256)
-    return EarlierStep(told.index, proposed.kind, payload, came.status, came.content)
+    payload = kept(store, (used or proposed.payload).ref)
+    content = kept_json(store, completed.content.ref)
+    return EarlierStep(told.index, proposed.kind, payload, completed.status, content)
+
+
+def kept(store: Store, ref: str) -> bytes:
+    """Return a content by its name, or that it was erased."""
+    try:
+        return store.blob(ref)
+    except Erased:
+        return ERASED
+
+
+def kept_json(store: Store, ref: str) -> Any:
+    """Return the JSON value in a content, or that it was erased."""
+    try:
+        return json.loads(store.blob(ref))
+    except Erased:
+        return {"erased": True}
 
 
 def _content(store: Store, ref: BlobRef | None) -> bytes | None:
-    return None if ref is None else store.blob(ref.sha256)
+    return None if ref is None else store.blob(ref.ref)

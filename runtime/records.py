@@ -196,8 +196,8 @@ class Proposal:
     """A recorded, frozen proposal.
 
     Attributes:
-        digest: Hash over segment, kind, payload, rationale and evidence; the draw, the votes and
-            the gate's decision all name it.
+        digest: Hash over segment, kind, and the names of payload, rationale and evidence; the
+            draw, the votes and the gate's decision all name it.
     """
 
     segment: SegmentId
@@ -242,7 +242,7 @@ class Case:
         item: Names the question; one person's answer to it is one vote.
         rendering: The payload decoded for its kind, safe to show.
         settings: The kind's settings from the project file, without secrets.
-        digest: Hash of everything here; the reward names it.
+        digest: SHA-256 of everything here, for the auditor; the journal names it by a salted hash.
     """
 
     item: ItemId
@@ -275,7 +275,7 @@ class Scored:
     """An audit that measured: one score in 0 to 1 and the most careful of the decisions.
 
     Attributes:
-        seen: Hash of the case that the auditors were shown.
+        seen: The recorded name (salted hash) of the case that the auditors were shown.
     """
 
     score: float

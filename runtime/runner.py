@@ -22,7 +22,7 @@ from monastery.runtime.errors import (
     StoreError,
 )
 from monastery.runtime.events import RunEnded, RunInterrupted, RunResumed, RunStarted, SeedRevealed
-from monastery.runtime.journal import Hop, Journal, Record, Writer, blob_ref, check_chain
+from monastery.runtime.journal import Hop, Journal, Record, Writer, check_chain
 from monastery.runtime.loop import audit_later, live
 from monastery.runtime.owner import this_process
 from monastery.runtime.past import read_past
@@ -141,7 +141,7 @@ async def _go(
     await _begin(journal, story, row, loaded)
     try:
         await world.sandbox.reap()
-        async with trio.open_nursery() as later:
+        async with journal.checkpointed(), trio.open_nursery() as later:
             run = Run(
                 id=row.run,
                 project=loaded.project,
@@ -177,7 +177,7 @@ async def _begin(journal: Journal, story: Story, row: RunRow, loaded: Loaded) ->
     await journal.append(
         RunStarted(
             project=loaded.project.name,
-            project_file=blob_ref(loaded.source),
+            project_file=journal.ref(loaded.source),
             commitment=commitment(row.seed),
             version=VERSION,
         ),

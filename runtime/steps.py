@@ -13,7 +13,6 @@ import trio
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError, StoreError
 from monastery.runtime.events import GateDecided, StepCompleted, StepStarted, StepUnresolved
-from monastery.runtime.journal import blob_ref
 from monastery.runtime.records import (
     Decision,
     EarlierStep,
@@ -37,10 +36,11 @@ def note_decision(run: Run, proposal: Proposal, decision: Decision) -> None:
             digest=proposal.digest,
             verdict=decision.verdict,
             by=decision.by,
-            payload=None if payload is None else blob_ref(payload),
+            payload=None if payload is None else run.journal.ref(payload),
             feedback=decision.feedback,
         ),
-        blobs=[] if payload is None or payload == proposal.payload else [payload],
+        # Also the proposal's own bytes: what a run was taken up with may name them otherwise.
+        blobs=[] if payload is None else [payload],
     )
 
 
@@ -63,8 +63,12 @@ async def execute(run: Run, proposal: Proposal, decision: Decision) -> Outcome:
         return await _complete(run, proposal, step.payload, outcome, how)
     await run.journal.append(
         StepStarted(
-            segment=step.segment, kind=step.kind, payload=blob_ref(step.payload), key=step.key
+            segment=step.segment,
+            kind=step.kind,
+            payload=run.journal.ref(step.payload),
+            key=step.key,
         ),
+        blobs=[step.payload],
         checkpoint=True,
     )
     how = "executed"
@@ -113,7 +117,10 @@ async def _complete(
     with trio.CancelScope(shield=True):  # what is done is known, whoever wants to stop
         await run.journal.append(
             StepCompleted(
-                segment=proposal.segment, status=outcome.status, content=blob_ref(content), how=how
+                segment=proposal.segment,
+                status=outcome.status,
+                content=run.journal.ref(content),
+                how=how,
             ),
             next_segment(run.id, proposal.index + 1),
             blobs=[content],

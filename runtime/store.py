@@ -9,12 +9,11 @@ WAL with synchronous=FULL: what a call acknowledged survives kill -9 and power l
 promises it. Readers in other processes are never blocked.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,37 +21,23 @@ from typing import Any, Literal, Self
 import apsw
 import msgspec
 
-from monastery.runtime import checkpoint
-from monastery.runtime.errors import BadInput, NotOwner, StoreError
+from monastery.runtime.checkpoint import Keeper
+from monastery.runtime.content import Sealed, belongs, new_content_key
+from monastery.runtime.errors import BadInput, Erased, NotOwner, StoreError
+from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.owner import is_dead
-from monastery.runtime.records import Answer, Item, ItemId, RunId, Sha256
-
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE runs (
-    run TEXT PRIMARY KEY, project TEXT NOT NULL, project_path TEXT NOT NULL, started TEXT NOT NULL,
-    status TEXT NOT NULL, owner TEXT, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
-    head BLOB NOT NULL, seed BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE events (
-    run TEXT NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL,
-    PRIMARY KEY (run, seq)
-);
-CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
-CREATE TABLE items (
-    item TEXT PRIMARY KEY, run TEXT NOT NULL, state TEXT NOT NULL, body BLOB NOT NULL
-);
-CREATE INDEX items_by_state ON items (state, run);
-CREATE TABLE answers (
-    item TEXT PRIMARY KEY, who TEXT NOT NULL, at TEXT NOT NULL, body BLOB NOT NULL
-);
-"""
+from monastery.runtime.records import Answer, Item, ItemId, RunId
+from monastery.runtime.schema import migrate
 
 RunStatus = Literal["running", "interrupted", "done", "failed"]
 ItemState = Literal["open", "answered", "expired", "withdrawn"]
 GENESIS = bytes(32)
 _BUSY_SECONDS = 10.0
 _RETRY_SECONDS = 0.01
+_RUN_COLUMNS = (
+    "run, project, project_path, started, status, owner, epoch, seq, head, seed, content_key,"
+    " frontier"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +81,7 @@ class Append:
     Attributes:
         seq: The number of the first entry; the run must stand just before it.
         head: The hash of the entry before it.
+        checkpoint: Whether to sign the head outside the database; with no entries, only that.
     """
 
     run: RunId
@@ -104,7 +90,7 @@ class Append:
     seq: int
     head: bytes
     entries: Sequence[Entry]
-    blobs: Sequence[tuple[Sha256, bytes]] = ()
+    blobs: Sequence[Sealed] = ()
     changes: Sequence[RowChange] = ()
     checkpoint: bool = False
 
@@ -123,6 +109,8 @@ class RunRow:
     seq: int
     head: bytes
     seed: bytes = field(repr=False)
+    content_key: bytes = field(repr=False)
+    frontier: Frontier = field(repr=False)
 
     @property
     def alive(self) -> bool:
@@ -144,6 +132,7 @@ class Store:
     def __init__(self, home: Path, connection: apsw.Connection) -> None:
         self.home = home
         self._db = connection
+        self._keeper = Keeper(home)
 
     @classmethod
     def open(cls, home: Path, *, create: bool = True) -> Self:
@@ -162,7 +151,8 @@ class Store:
             db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
             _write_ahead(db)
             db.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON")
-            _migrate(db, path)
+            migrate(db, repr(str(path)))
+            os.chmod(path, 0o600)  # noqa: PTH101 - the seed of the draws lies in it
         except (apsw.Error, OSError) as exc:
             raise StoreError(f"cannot open the journal {str(path)!r}: {exc}") from exc
         return cls(home, db)
@@ -185,8 +175,18 @@ class Store:
         """Make a run that `owner` owns, with an empty journal."""
         with self._transaction():
             self._db.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, 'running', ?, 1, 0, ?, ?)",
-                (run, project, str(project_path), _now(), owner, GENESIS, seed),
+                "INSERT INTO runs (run, project, project_path, started, status, owner, epoch, seq,"
+                " head, seed, content_key) VALUES (?, ?, ?, ?, 'running', ?, 1, 0, ?, ?, ?)",
+                (
+                    run,
+                    project,
+                    str(project_path),
+                    _now(),
+                    owner,
+                    GENESIS,
+                    seed,
+                    new_content_key(),
+                ),
             )
         return self.run(run)
 
@@ -230,17 +230,30 @@ class Store:
         return list(self._runs("ORDER BY started DESC, run DESC"))
 
     def _runs(self, where: str, values: tuple[Any, ...] = ()) -> Iterator[RunRow]:
-        for row in self._query(
-            "SELECT run, project, project_path, started, status, owner, epoch, seq, head, seed "
-            "FROM runs " + where,
-            values,
-        ):
-            run, project, path, started, status, *rest = row
-            if status == "running" and (rest[0] is None or is_dead(rest[0])):
+        for row in self._query(f"SELECT {_RUN_COLUMNS} FROM runs {where}", values):  # noqa: S608
+            run, project, path, started, status, owner, epoch, seq, head, seed, key, peaks = row
+            if status == "running" and (owner is None or is_dead(owner)):
                 status = "interrupted"
             yield RunRow(
-                RunId(run), project, Path(path), datetime.fromisoformat(started), status, *rest
+                run=RunId(run),
+                project=project,
+                project_path=Path(path),
+                started=datetime.fromisoformat(started),
+                status=status,
+                owner=owner,
+                epoch=epoch,
+                seq=seq,
+                head=head,
+                seed=seed,
+                content_key=key,
+                frontier=self._frontier(run, seq, peaks),
             )
+
+    def _frontier(self, run: str, seq: int, peaks: bytes) -> Frontier:
+        try:
+            return Frontier.decode(seq, peaks)
+        except ValueError as exc:
+            raise StoreError(f"the tree of run {run!r} was edited: {exc}") from exc
 
     # The journal
 
@@ -254,38 +267,39 @@ class Store:
             StoreError: The database refused the transaction; nothing of the batch stands.
         """
         with self._transaction():
-            refusals = [self._append(one) for one in batch]
-        for one, refusal in zip(batch, refusals, strict=True):
-            if one.checkpoint and refusal is None:
-                self._note_checkpoint(one.run, one.entries[-1])
-        return refusals
+            written = [self._append(one) for one in batch]
+        for one, frontier in zip(batch, written, strict=True):
+            if isinstance(frontier, Frontier) and one.checkpoint:
+                self._keeper.note(one.run, frontier.size, frontier.root())
+        return [one if isinstance(one, StoreError) else None for one in written]
 
-    def _note_checkpoint(self, run: RunId, last: Entry) -> None:
-        try:
-            checkpoint.note(self.home, run, last.seq, last.hash)
-        except OSError as exc:
-            raise StoreError(f"cannot note a checkpoint in {str(self.home)!r}: {exc}") from exc
-
-    def _append(self, one: Append) -> StoreError | None:
+    def _append(self, one: Append) -> StoreError | Frontier:
         found = self._db.execute(
-            "SELECT owner, epoch, seq, head FROM runs WHERE run = ?", (one.run,)
+            "SELECT owner, epoch, seq, head, frontier FROM runs WHERE run = ?", (one.run,)
         ).fetchone()
         if found is None or found[:2] != (one.owner, one.epoch):
             return NotOwner(f"run {one.run!r} is owned by another runtime now")
-        if found[2:] != (one.seq, one.head):
+        if found[2:4] != (one.seq, one.head):
             return StoreError(f"run {one.run!r} has an event {found[2] - 1} unknown to its runtime")
-        self._db.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?)", one.blobs)
+        frontier = self._frontier(one.run, one.seq, found[4])
+        if not one.entries:
+            return frontier
+        frontier = frontier.append([leaf_hash(entry.body) for entry in one.entries])
+        self._db.executemany(
+            "INSERT OR IGNORE INTO blobs (ref, salt, content) VALUES (?, ?, ?)",
+            [(blob.ref, blob.salt, blob.content) for blob in one.blobs],
+        )
         self._db.executemany(
             "INSERT INTO events VALUES (?, ?, ?, ?)",
             [(one.run, entry.seq, entry.hash, entry.body) for entry in one.entries],
         )
         self._db.execute(
-            "UPDATE runs SET seq = seq + ?, head = ? WHERE run = ?",
-            (len(one.entries), one.entries[-1].hash, one.run),
+            "UPDATE runs SET seq = ?, head = ?, frontier = ? WHERE run = ?",
+            (frontier.size, one.entries[-1].hash, frontier.encode(), one.run),
         )
         for change in one.changes:
             self._change(one.run, change)
-        return None
+        return frontier
 
     def _change(self, run: RunId, change: RowChange) -> None:
         match change:
@@ -302,20 +316,34 @@ class Store:
     def entries(self, run: RunId | str, *, start: int = 0) -> Iterator[Entry]:
         """Return a run's entries in order, from the number `start` on, as they lie on disk."""
         query = "SELECT seq, hash, body FROM events WHERE run = ? AND seq >= ? ORDER BY seq"
-        for row in self._query(query, (run, start)):
-            yield Entry(*row)
+        for seq, digest, body in self._query(query, (run, start)):
+            yield Entry(seq, _raw(digest), _raw(body))
 
-    def blob(self, sha256: str) -> bytes:
-        """Return a blob's bytes, which are surely those of its name.
+    def blob(self, ref: str) -> bytes:
+        """Return a content, which is surely the one of its name.
 
         Raises:
+            Erased: It was erased.
             StoreError: It is not there, or was edited.
         """
-        for (content,) in self._query("SELECT content FROM blobs WHERE sha256 = ?", (sha256,)):
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise StoreError(f"blob {sha256} in {str(self.home)!r} was edited")
-            return bytes(content)
-        raise StoreError(f"blob {sha256} is not in {str(self.home)!r}")
+        return self.sealed(ref)[1]
+
+    def sealed(self, ref: str) -> tuple[bytes | None, bytes]:
+        """Return a content's salt, None for one that format 1 named, and the content.
+
+        Raises:
+            Erased: It was erased.
+            StoreError: It is not there, or was edited.
+        """
+        query = "SELECT salt, content, erased FROM blobs WHERE ref = ?"
+        for salt, content, erased in self._query(query, (ref,)):
+            if erased is not None:
+                raise Erased(f"content {ref} was erased at {erased}")
+            salt, content = None if salt is None else _raw(salt), _raw(content)
+            if not belongs(ref, salt, content):
+                raise StoreError(f"content {ref} in {str(self.home)!r} was edited")
+            return salt, content
+        raise StoreError(f"content {ref} is not in {str(self.home)!r}")
 
     # Questions and answers
 
@@ -377,6 +405,61 @@ class Store:
             return Answer(item, who, datetime.fromisoformat(at), msgspec.json.decode(body))
         return None
 
+    # Erasing
+
+    def item_bytes(self, item: ItemId) -> bytes:
+        """Return what is kept of a question and its answer, to be searched."""
+        query = (
+            "SELECT body FROM items WHERE item = ?1"
+            " UNION ALL SELECT body FROM answers WHERE item = ?1"
+        )
+        return b"\n".join(_raw(body) for (body,) in self._query(query, (item,)))
+
+    def erase(self, run: RunId, refs: Sequence[str], items: Sequence[ItemId]) -> None:
+        """Erase contents with their salts, questions' words with their answers, and the run's key.
+
+        The salts of the other contents lie in their rows; nobody can compute an erased one again.
+        Then the database is written anew, so that nothing is left in its free pages or its log.
+        A call that was interrupted is made again; with nothing to erase it still clears up.
+
+        Raises:
+            BadInput: A run of this home is being run.
+            StoreError: It could not be done, or another process still reads what was erased.
+        """
+        with self._transaction():
+            self._db.pragma("secure_delete", True)
+            for row in self.runs():
+                if row.alive:
+                    raise BadInput(
+                        f"run {row.run!r} of this home is being run; stop it first:"
+                        " erasing writes the whole database anew"
+                    )
+            self._db.executemany(
+                "UPDATE blobs SET content = x'', salt = NULL, erased = ? WHERE ref = ?",
+                [(_now(), ref) for ref in refs],
+            )
+            for item in items:
+                self._erase_item(item)
+            key = new_content_key()
+            self._db.execute("UPDATE runs SET content_key = ? WHERE run = ?", (key, run))
+        try:
+            self._db.execute("VACUUM")
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as exc:
+            raise StoreError(
+                f"it was erased, but {str(self.home)!r} could not be written anew ({exc});"
+                " close what reads it, and erase once more"
+            ) from exc
+
+    def _erase_item(self, item: ItemId) -> None:
+        kept = self.item(item).item
+        shown = {name: kept.body[name] for name in ("kind", "step") if name in kept.body}
+        emptied = replace(kept, body=shown | {"erased": True})
+        self._db.execute(
+            "UPDATE items SET body = ? WHERE item = ?", (msgspec.json.encode(emptied), item)
+        )
+        self._db.execute("UPDATE answers SET body = ? WHERE item = ?", (b'{"erased":true}', item))
+
     # Plumbing
 
     @contextmanager
@@ -400,6 +483,11 @@ class Store:
             raise StoreError(f"cannot read the journal in {str(self.home)!r}: {exc}") from exc
 
 
+def _raw(value: Any) -> bytes:
+    """Return what lies in a column of bytes, also after somebody put something else there."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 def _write_ahead(db: apsw.Connection) -> None:
     """Turn the write-ahead log on; SQLite itself does not wait while another process does so."""
     last = time.monotonic() + _BUSY_SECONDS
@@ -412,23 +500,6 @@ def _write_ahead(db: apsw.Connection) -> None:
             time.sleep(_RETRY_SECONDS)
         else:
             return
-
-
-def _migrate(db: apsw.Connection, path: Path) -> None:
-    version = db.pragma("user_version")
-    if version == 0:
-        # Immediate, so that of two processes that find a new home at once, one waits for the other.
-        db.execute("BEGIN IMMEDIATE")
-        with db:
-            if db.pragma("user_version") == 0:
-                db.execute(_SCHEMA)
-                db.pragma("user_version", SCHEMA_VERSION)
-        db.execute("COMMIT")
-    elif version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{str(path)!r} is of version {version}, this program reads {SCHEMA_VERSION}"
-        )
-    os.chmod(path, 0o600)  # noqa: PTH101 - the seed of the draws lies in it
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from monastery.runtime import checkpoint as checkpoints
 from monastery.runtime.draw import commitment, draw, proposal_digest
-from monastery.runtime.errors import StoreError
+from monastery.runtime.errors import Erased, StoreError
 from monastery.runtime.events import (
     AuditDrawn,
     AuditScored,
@@ -31,9 +31,12 @@ from monastery.runtime.events import (
     StepCompleted,
     StepStarted,
 )
-from monastery.runtime.journal import Record, decode, entry_hash
+from monastery.runtime.journal import FORMAT_VERSION, Record, decode, entry_hash
+from monastery.runtime.keys import HomeKey, PublicKey
+from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId, Sha256
 from monastery.runtime.store import GENESIS, Entry, RunRow, Store
+from monastery.runtime.verify_checkpoints import against
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +52,30 @@ class _Wrong(Exception):
     """What a check found; its text is the reason."""
 
 
-def verify(store: Store, run: RunId | str, checkpoint: Path | None = None) -> list[Finding]:
+def verify(
+    store: Store,
+    run: RunId | str,
+    checkpoint: Path | None = None,
+    key: PublicKey | None = None,
+) -> list[Finding]:
     """Return the verdicts on a run's record.
 
     Args:
         store: Where it lies.
         run: Which.
-        checkpoint: A file of checkpoints kept elsewhere; None takes the one beside the database.
+        checkpoint: A file of checkpoints kept elsewhere; None takes those that the home keeps.
+        key: The key that must have signed them, kept elsewhere; None takes the home's.
 
     Raises:
         BadInput: There is no such run, or the checkpoint file is none.
     """
     row = store.run(run)
     entries = list(store.entries(row.run))
-    noted = _checkpoints(store, row, checkpoint)
+    if checkpoint is not None:
+        files = {checkpoint: checkpoints.read(checkpoint)}
+    else:
+        files = checkpoints.kept(store.home, row.run)
+    key = key or HomeKey.public_of(store.home)
     findings = [
         _finding("integrity", lambda: _integrity(store, row, entries)),
         _finding("completeness", lambda: _completeness(row, entries)),
@@ -71,13 +84,17 @@ def verify(store: Store, run: RunId | str, checkpoint: Path | None = None) -> li
         told = [decode(entry) for entry in entries]
     except StoreError as exc:
         unread = [Finding(name, None, str(exc)) for name in ("draws", "boundary", "outcome order")]
-        return [*findings, *unread, _finding("checkpoint", lambda: _against(noted, entries))]
+        return [
+            *findings,
+            *unread,
+            _finding("checkpoint", lambda: against(files, row.run, entries, key)),
+        ]
     return [
         *findings,
         _finding("draws", lambda: _draws(row, told)),
         _finding("boundary", lambda: _boundary(told)),
         _finding("outcome order", lambda: _outcome_order(store, told)),
-        _finding("checkpoint", lambda: _against(noted, entries)),
+        _finding("checkpoint", lambda: against(files, row.run, entries, key)),
     ]
 
 
@@ -91,8 +108,9 @@ def _finding(name: str, check: Callable[[], tuple[bool | None, str]]) -> Finding
 
 
 def _integrity(store: Store, row: RunRow, entries: list[Entry]) -> tuple[bool, str]:
-    """Every entry's hash is that of its bytes and names the one before; every blob is there."""
-    head = GENESIS
+    """Every entry's hash is that of its bytes and names the one before; every content is there."""
+    head, frontier, version = GENESIS, Frontier(), 1
+    erased = set[str]()
     for number, entry in enumerate(entries):
         if entry.seq != number:
             raise _Wrong(f"event {number} is missing: event {entry.seq} follows")
@@ -100,30 +118,41 @@ def _integrity(store: Store, row: RunRow, entries: list[Entry]) -> tuple[bool, s
             raise _Wrong(f"event {number} was edited: its hash is another")
         try:
             body = msgspec.json.decode(entry.body)
-            place = body["run"], body["seq"], body["prev"]
+            place, written = (body["run"], body["seq"], body["prev"]), int(body["v"])
         except (ValueError, KeyError, TypeError) as exc:
             raise _Wrong(f"event {number} cannot be read: {exc}") from exc
         if place != (row.run, number, head.hex()):
             raise _Wrong(f"event {number} does not follow the event before it")
-        head = entry.hash
-        for name in _blob_names(body["event"]):
+        if not version <= written <= FORMAT_VERSION:
+            raise _Wrong(f"event {number} is of format {written}, after one of format {version}")
+        head, version = entry.hash, written
+        frontier = frontier.append([leaf_hash(entry.body)])
+        for name in _content_names(body["event"], "sha256" if version == 1 else "ref"):
             try:
-                store.blob(name)
+                salt, _ = store.sealed(name)
+            except Erased:
+                erased.add(name)
             except StoreError as exc:
                 raise _Wrong(f"event {number}: {exc}") from exc
-    return True, f"{len(entries)} events, each bound to the one before"
+            else:
+                if (salt is None) != (version == 1):
+                    raise _Wrong(f"event {number}: {name} is kept as another format keeps it")
+    if head == row.head and frontier != row.frontier:
+        raise _Wrong("the tree over the journal was edited: its root is another")
+    gone = f"; {len(erased)} contents were erased" if erased else ""
+    return True, f"{len(entries)} events, each bound to the one before{gone}"
 
 
-def _blob_names(value: object) -> Iterable[str]:
-    """Yield the hashes of all blobs that an event names, however deep."""
+def _content_names(value: object, field: str) -> Iterable[str]:
+    """Yield the names of all contents that an event names, however deep."""
     if isinstance(value, dict):
-        if "sha256" in value and "size_bytes" in value:
-            yield value["sha256"]
+        if field in value and "size_bytes" in value:
+            yield value[field]
         for inner in value.values():
-            yield from _blob_names(inner)
+            yield from _content_names(inner, field)
     elif isinstance(value, list):
         for inner in value:
-            yield from _blob_names(inner)
+            yield from _content_names(inner, field)
 
 
 def _completeness(row: RunRow, entries: list[Entry]) -> tuple[bool | None, str]:
@@ -186,9 +215,9 @@ def _digest(proposal: ProposalFrozen) -> Sha256:
         segment=proposal.segment,
         kind=proposal.kind,
         probability=proposal.probability,
-        payload=proposal.payload.sha256,
-        rationale=proposal.rationale.sha256,
-        evidence=[(one.name, one.sha256) for one in proposal.evidence],
+        payload=proposal.payload.ref,
+        rationale=proposal.rationale.ref,
+        evidence=[(one.name, one.ref) for one in proposal.evidence],
     )
 
 
@@ -250,12 +279,12 @@ def _check_reward(
         raise _Wrong(f"{name}: the reward is not score times 1/probability")
 
 
-def _outcome_order(store: Store, told: list[Record]) -> tuple[bool, str]:
+def _outcome_order(store: Store, told: list[Record]) -> tuple[bool | None, str]:
     """Votes and scores came before the outcome, or from a case in which it has no place."""
     steps: dict[str, int] = {}
     index: dict[str, int] = {}
     cases: dict[str, set[str]] = {}
-    hidden = 0
+    hidden, unread = 0, 0
     for record in told:
         match record.event:
             case SegmentStarted() as event:
@@ -263,8 +292,11 @@ def _outcome_order(store: Store, told: list[Record]) -> tuple[bool, str]:
             case StepStarted() | StepCompleted() as event:
                 steps.setdefault(event.segment, record.seq)
             case AuditShown() as event:
-                _check_case(store, event, index[event.segment])
-                cases.setdefault(event.segment, set()).add(event.case.sha256)
+                try:
+                    _check_case(store, event, index[event.segment])
+                except Erased:
+                    unread += 1
+                cases.setdefault(event.segment, set()).add(event.case.ref)
             case AuditVoted() | AuditScored() | RewardIssued() as event:
                 if event.seen not in cases.get(event.segment, ()):
                     raise _Wrong(f"event {record.seq}: {event.type} names a case never recorded")
@@ -274,36 +306,18 @@ def _outcome_order(store: Store, told: list[Record]) -> tuple[bool, str]:
                     raise _Wrong(f"{event.segment}: the step came before the gate decided")
             case _:
                 pass
+    if unread:
+        return None, f"the order holds, but {unread} cases were erased: what they told is not known"
     late = f"; {hidden} later, from cases without it" if hidden else ""
     return True, f"every reward was settled before its outcome{late}"
 
 
 def _check_case(store: Store, shown: AuditShown, index: int) -> None:
     """A case tells of earlier steps alone, and has no field for what came of this one."""
-    body = msgspec.json.decode(store.blob(shown.case.sha256))
+    body = msgspec.json.decode(store.blob(shown.case.ref))
     fields = {"format", "goal", "kind", "step", "proposal", "payload_sha256", "rendering"}
     fields |= {"rationale", "evidence", "changes", "settings", "earlier"}
     if set(body) != fields or body["step"] != index:
         raise _Wrong(f"{shown.segment}: its case is not one of this step")
     if any(step["step"] >= index for step in body["earlier"]):
         raise _Wrong(f"{shown.segment}: its case tells what came of the step")
-
-
-def _checkpoints(store: Store, row: RunRow, given: Path | None) -> dict[int, str]:
-    path = checkpoints.path_of(store.home, row.run) if given is None else given
-    if given is None and not path.exists():
-        return {}
-    return checkpoints.read(path)
-
-
-def _against(noted: dict[int, str], entries: list[Entry]) -> tuple[bool | None, str]:
-    """The journal holds every event that was noted outside it, with the same hash."""
-    if not noted:
-        return None, "no checkpoints were kept"
-    held = {entry.seq: entry.hash.hex() for entry in entries}
-    for seq, head in noted.items():
-        if seq not in held:
-            raise _Wrong(f"event {seq} was noted outside and is gone: the tail is cut off")
-        if held[seq] != head:
-            raise _Wrong(f"event {seq} is not the one that was noted outside")
-    return True, f"{len(noted)} checkpoints agree, the last at event {max(noted)}"

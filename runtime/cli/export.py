@@ -1,4 +1,4 @@
-"""`monastery export`: a run's segments and rewards for other tools."""
+"""`monastery export`: a run's segments and rewards for other tools, or its journal with proofs."""
 
 import enum
 import json
@@ -16,6 +16,7 @@ from monastery.runtime.cli.home import HomeOption, find_run, open_store
 from monastery.runtime.cli.runs import steps_over
 from monastery.runtime.credit import export_lines
 from monastery.runtime.errors import BadInput
+from monastery.runtime.proofs import journal_lines
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -24,12 +25,19 @@ class Format(enum.StrEnum):
     """What can be written."""
 
     jsonl = enum.auto()
+    journal = enum.auto()
 
 
 @app.command(epilog="Example: monastery export last --to jsonl --output segments.jsonl")
 def export(
     run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
-    to: Annotated[Format, typer.Option(help="One JSON object a line for each segment, in order.")],
+    to: Annotated[
+        Format,
+        typer.Option(
+            help="jsonl: one JSON object a line for each segment, in order; journal: the record "
+            "itself with its proofs, for scripts/verify.py."
+        ),
+    ],
     output_file: Annotated[
         Path | None,
         typer.Option(
@@ -40,18 +48,30 @@ def export(
             show_default=False,
         ),
     ] = None,
+    without_content: Annotated[
+        bool,
+        typer.Option(
+            "--without-content", help="With --to journal: events and proofs, and nobody's words."
+        ),
+    ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Write a run's segments and rewards for other tools.
+    """Write a run's segments and rewards, or its journal with proofs.
 
-    Each line holds one think segment: what it was given (context, fixed), what it did (trainable),
-    and what it earned; reward null is unmeasured, not zero.
+    In jsonl each line holds one think segment: what it was given (context, fixed), what it did
+    (trainable), and what it earned; reward null is unmeasured, not zero.
     """
+    if without_content and to is not Format.journal:
+        raise BadInput("--without-content is for --to journal; leave it out")
     with open_store(home) as store:
         row = find_run(store, run)
-        objects = export_lines(store, row.run)
+        if to is Format.journal:
+            objects = journal_lines(store, row.run, contents=not without_content)
+            total = row.seq
+        else:
+            objects, total = export_lines(store, row.run), steps_over(store, row) + 1
         lines = (json.dumps(one, ensure_ascii=False) for one in objects)
-        shown = _with_progress(lines, steps_over(store, row) + 1)
+        shown = _with_progress(lines, total)
         if output_file is None:
             for line in shown:
                 output.line(line)

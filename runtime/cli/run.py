@@ -113,7 +113,7 @@ def _recorded_project(store: Store, row: RunRow) -> Loaded:
     """
     for record in records(store, row.run):
         if record.event.type == "run.started":
-            source = store.blob(record.event.project_file.sha256)
+            source = store.blob(record.event.project_file.ref)
             return project_file.parse(source, row.project_path)
     return project_file.load(row.project_path)
 

@@ -11,11 +11,13 @@ from monastery.runtime.cli.output import seconds, size, when
 from monastery.runtime.cli.rendering import NoDesk, executors, headline, rendering
 from monastery.runtime.cli.summary import Told
 from monastery.runtime.cli.telling import count, first_line, outcome
+from monastery.runtime.content import ERASED
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import BlobRef
 from monastery.runtime.ports import Executor
 from monastery.runtime.project_file import Loaded, parse
+from monastery.runtime.recall import kept, kept_json
 from monastery.runtime.store import Store
 from monastery.runtime.story import SegmentStory
 
@@ -51,14 +53,14 @@ class View:
         if started is None:
             return None
         try:
-            source = self.store.blob(started.project_file.sha256)
+            source = self.store.blob(started.project_file.ref)
             return parse(source, self.told.row.project_path, on_disk=False)
         except MonasteryError:
             return None
 
     def blob(self, ref: BlobRef) -> bytes:
-        """Return the bytes behind a name."""
-        return self.store.blob(ref.sha256)
+        """Return the bytes behind a name, or that they were erased."""
+        return kept(self.store, ref.ref)
 
     def headline(self, one: SegmentStory) -> str:
         """Return the first line of what the segment proposed."""
@@ -72,7 +74,7 @@ class View:
         """Return what the executor told of the step."""
         if one.completed is None:
             return {}
-        content: dict[str, Any] = json.loads(self.blob(one.completed.content))
+        content: dict[str, Any] = kept_json(self.store, one.completed.content.ref)
         return content
 
 
@@ -178,7 +180,7 @@ def _details(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
 def _proposed(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
     proposal = one.proposal
     assert proposal is not None
-    payload = f"{size(proposal.payload.size_bytes)}, sha256 {proposal.payload.sha256}"
+    payload = f"{size(proposal.payload.size_bytes)}, content {proposal.payload.ref}"
     if view.content:
         content = view.blob(proposal.payload)
         payload += f"\n{visible(rendering(view.executors, proposal.kind, content))}"
@@ -280,9 +282,11 @@ def _content(view: View, ref: BlobRef | None) -> Any:
     """Return a blob's name, and its content where that is asked for: as text, or else as base64."""
     if ref is None:
         return None
-    named: dict[str, Any] = {"sha256": ref.sha256, "size_bytes": ref.size_bytes}
+    named: dict[str, Any] = {"ref": ref.ref, "size_bytes": ref.size_bytes}
     if view.content:
         content = view.blob(ref)
+        if content == ERASED:
+            return named | {"erased": True}
         try:
             named["text"] = content.decode()
         except UnicodeDecodeError:

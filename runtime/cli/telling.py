@@ -86,7 +86,7 @@ def _told(event: Event, executors: Mapping[str, Executor], blob: ReadBlob) -> st
         case ProposalRefused():
             return f"a proposal of kind {event.kind!r} was refused: {event.reason}"
         case ProposalFrozen():
-            line = headline(executors, event.kind, blob(event.payload.sha256))
+            line = headline(executors, event.kind, blob(event.payload.ref))
             return f"{event.kind}: {line}"
         case AuditDrawn():
             return drawn(event)
@@ -124,7 +124,7 @@ def _done(event: Event, blob: ReadBlob) -> str | None:
         case StepUnresolved():
             return f"outcome unknown: {event.reason}"
         case StepCompleted():
-            content: Mapping[str, Any] = json.loads(blob(event.content.sha256))
+            content: Mapping[str, Any] = json.loads(blob(event.content.ref))
             how = "" if event.how in ("executed", "not executed") else f" ({event.how})"
             return f"{outcome(event.status, content)}{how}"
         case _:

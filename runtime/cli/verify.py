@@ -8,6 +8,9 @@ import typer
 from monastery.runtime.cli import output
 from monastery.runtime.cli.home import HomeOption, find_run, open_store
 from monastery.runtime.display import visible_line
+from monastery.runtime.errors import BadInput
+from monastery.runtime.keys import PublicKey
+from monastery.runtime.proofs import prove as prove_event
 from monastery.runtime.verify import verify as verify_run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -27,6 +30,24 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="The public key that must have signed the checkpoints: a file, or the line that "
+            "monastery key prints. Default: this home's.",
+            show_default=False,
+        ),
+    ] = None,
+    prove: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEQ",
+            min=0,
+            help="Check nothing; print the proof that event SEQ is in the journal, as JSON.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
@@ -36,7 +57,10 @@ def verify(
     """
     with open_store(home) as store:
         row = find_run(store, run)
-        findings = verify_run(store, row.run, checkpoint)
+        if prove is not None:
+            output.as_json(prove_event(store, row.run, prove))
+            return
+        findings = verify_run(store, row.run, checkpoint, None if key is None else _key(key))
     if json:
         told = [
             {"name": one.name, "verdict": one.verdict, "reason": one.reason} for one in findings
@@ -52,3 +76,11 @@ def verify(
             ],
         )
     raise typer.Exit(1 if any(one.verdict is False for one in findings) else 0)
+
+
+def _key(given: str) -> PublicKey:
+    """Return the key in a file, or in the line itself."""
+    try:
+        return PublicKey.parse(given if "+" in given else Path(given).read_text())
+    except (OSError, ValueError) as exc:
+        raise BadInput(f"no public key in {given!r}: {exc}") from exc

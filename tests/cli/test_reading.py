@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,3 +210,81 @@ def on_a_terminal(cli: Cli, *args: str, columns: int = 120) -> str:
             told += piece
     assert process.wait() == 0
     return told.decode().replace("\r\n", "\n")
+
+
+def test_erased_contents_are_told_to_be_erased(cli: Cli, run: RunId) -> None:
+    """show, export, verify and audit show go on, and say it where the content was."""
+    refused = cli("erase", run, "--segment", "1")
+    assert refused.code == 2
+    assert "which cannot be undone; to do it, add --yes" in refused.err
+    payload = cli("show", run, "--json").json["segments"][0]["proposal"]["payload"]["ref"]
+    ran = cli("erase", run, "--segment", "1", "--yes", "--json")
+    assert ran.code == 0
+    assert payload in ran.json["erased"]
+    assert ran.json["bare"] == 0
+    told = cli("show", run, "--content").out
+    assert "[erased]" in told
+    assert "look around" not in told
+    first, second, _ = cli("show", run, "--content", "--json").json["segments"]
+    assert first["proposal"]["payload"]["erased"] is True
+    assert first["outcome"]["content"] == {"erased": True}
+    assert "answer.txt" in second["proposal"]["payload"]["text"]
+    verified = cli("verify", run, "--json")
+    assert verified.code == 0
+    assert [one["verdict"] for one in verified.json["findings"]].count(True) == 5
+    lines = [json.loads(line) for line in cli("export", run, "--to", "journal").out.splitlines()]
+    assert {"content": payload, "erased": True} in lines
+    segment = json.loads(cli("export", run, "--to", "jsonl").out.splitlines()[0])
+    assert segment["trainable"]["proposal"]["payload"] == {"erased": True}
+    again = cli("erase", run, payload[:20], "--yes")
+    assert again.code == 0
+    assert "nothing to erase; 3 contents were erased before" in again.out
+
+
+def test_erase_needs_one_thing_to_erase(cli: Cli, run: RunId) -> None:
+    """None or two of the ways to say it are bad input."""
+    for args in ((), ("abc", "--segment", "1"), ("--segment", "1", "--matching", "secret")):
+        ran = cli("erase", run, *args)
+        assert ran.code == 2
+        assert "say what to erase" in ran.err
+
+
+def test_words_left_in_an_event_make_exit_code_1(cli: Cli, run: RunId) -> None:
+    """The judge's note is in the event itself: what could be erased was, and the rest is told."""
+    ran = cli("erase", run, "--matching", "-", "--yes", stdin=b"good \x1b[31mred\n")
+    assert ran.code == 1
+    assert "left in the words of events" in ran.err
+
+
+def test_the_key_is_printed_and_checks_the_checkpoints(cli: Cli, run: RunId) -> None:
+    """The line can be given as it is or in a file; another key does not fit."""
+    line = cli("key").out.strip()
+    assert cli("key", "--json").json["key"] == line
+    (cli.folder / "kept.pub").write_text(line + "\n")
+    for given in (line, "kept.pub"):
+        assert cli("verify", run, "--key", given).code == 0
+    other = "monastery-00000000+" + line.split("+", 1)[1]
+    assert cli("verify", run, "--key", other).code == 2
+    assert "no public key in" in cli("verify", run, "--key", "gone.pub").err
+
+
+def test_a_proof_is_printed_and_checked_without_us(cli: Cli, run: RunId) -> None:
+    """One event, proved by the command line, checked by the script alone."""
+    script = Path(__file__).parents[2] / "scripts" / "verify.py"
+    (cli.folder / "proof.json").write_text(cli("verify", run, "--prove", "4").out)
+    done = subprocess.run(
+        [sys.executable, "-I", str(script), "--proof", str(cli.folder / "proof.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "event 4 is among the first" in done.stdout) == (0, True)
+    assert cli("verify", run, "--prove", "4000").code == 2
+
+
+def test_only_a_journal_is_exported_without_content(cli: Cli, run: RunId) -> None:
+    """With events and proofs, and nobody's words."""
+    out = cli("export", run, "--to", "journal", "--without-content").out
+    assert "look around" not in out
+    assert '"consistency"' in out
+    assert cli("export", run, "--to", "jsonl", "--without-content").code == 2

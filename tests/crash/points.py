@@ -55,7 +55,7 @@ class Points:
 
     def around_store(self) -> None:
         """Wrap the store's one operation that writes runs, and the checkpoint beside it."""
-        append, note = Store.append, checkpoint.note
+        append, note = Store.append, checkpoint.Keeper.note
 
         def appended(store: Store, batch: Sequence[Append]) -> Any:
             types = [msgspec.json.decode(e.body)["event"]["type"] for a in batch for e in a.entries]
@@ -72,7 +72,7 @@ class Points:
             self.reach("after checkpoint")
 
         Store.append = appended  # type: ignore[method-assign]
-        checkpoint.note = noted
+        checkpoint.Keeper.note = noted  # type: ignore[method-assign]
 
     def around_world(self, world: World) -> World:
         """Wrap the adapters of a run."""

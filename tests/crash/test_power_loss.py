@@ -10,7 +10,7 @@ import trio
 
 from monastery.runtime.errors import BadInput, StoreError
 from monastery.runtime.events import RunInterrupted
-from monastery.runtime.journal import Journal, Record, Writer, blob_ref, check_chain
+from monastery.runtime.journal import Journal, Record, Writer, check_chain
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import RunId
 from monastery.runtime.store import RunRow, Store
@@ -33,7 +33,7 @@ def _written(folder: Path, *, synchronous: str | None = None) -> list[Deed]:
         journal = Journal(row, Writer(store, hop), told)
         for number in range(APPENDS):
             blob = chance.randbytes(chance.choice([10, 500, 9000]))
-            event = RunInterrupted(reason=f"{number} {blob_ref(blob).sha256}")
+            event = RunInterrupted(reason=f"{number} {journal.ref(blob).ref}")
             await journal.append(event, blobs=[blob])
 
     with recorded() as deeds, Store.open(folder) as store:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from monastery.auditor.person import PersonAuditor
-from monastery.runtime.canonical import sha256
+from monastery.runtime.content import Sealer
 from monastery.runtime.errors import BadInput, StoreError
 from monastery.runtime.journal import Record
 from monastery.runtime.ports import Forkable
@@ -48,7 +48,7 @@ async def test_a_payload_changed_in_the_store_after_the_vote_is_not_used(tmp_pat
     """Stopped between vote and execution, with other bytes put in place: nothing is carried out."""
     small = Small(tmp_path, notes("pay 1"), [SetAuditor(approve())])
     row = await stopped_at(small, "reward.issued")
-    tamper(tmp_path, "UPDATE blobs SET content = ? WHERE sha256 = ?", b"pay 1000", sha256(b"pay 1"))
+    tamper(tmp_path, "UPDATE blobs SET content = ? WHERE content = ?", b"pay 1000", b"pay 1")
     small.auditors = []
     with pytest.raises((StoreError, ExceptionGroup)) as caught:
         await small.live(small.claim(row.run))
@@ -175,8 +175,10 @@ async def test_what_is_executed_is_what_was_shown(tmp_path: Path) -> None:
     auditor = SetAuditor(approve())
     small = Small(tmp_path, notes(*texts), [auditor], notebook=Keeps())
     await small.live(small.new())
-    shown = [sha256(case.proposal.payload) for case in auditor.cases]
-    decided = [event.payload.sha256 for event in small.events("gate.decided")]
-    intended = [event.payload.sha256 for event in small.events("step.started")]
-    assert shown == decided == intended == [sha256(one) for one in used]
+    with Store.open(tmp_path) as store:
+        sealer = Sealer(store.runs()[0].content_key)
+    shown = [sealer.seal(case.proposal.payload).ref for case in auditor.cases]
+    decided = [event.payload.ref for event in small.events("gate.decided")]
+    intended = [event.payload.ref for event in small.events("step.started")]
+    assert shown == decided == intended == [sealer.seal(one).ref for one in used]
     assert [one.decode() for one in used] == texts

@@ -9,8 +9,10 @@ import apsw
 import msgspec
 import pytest
 
-from monastery.runtime.canonical import canonical
+from monastery.runtime.canonical import canonical, sha256
+from monastery.runtime.content import Sealer
 from monastery.runtime.journal import entry_hash
+from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId
 from monastery.runtime.store import GENESIS, Store
 from monastery.runtime.verify import verify
@@ -44,18 +46,21 @@ def _raw(home: Path, sql: str, *values: Any) -> None:
 
 
 def _forge(home: Path, run: RunId, change: Callable[[Bodies], Any]) -> None:
-    """Change events as a forger would who can hash: numbers, chain and head all fit again."""
+    """Change events as a forger would who can hash: numbers, chain, tree and head fit again."""
     with apsw.Connection(str(home / "monastery.sqlite3")) as db:
         rows = db.execute("SELECT body FROM events WHERE run = ? ORDER BY seq", (run,)).fetchall()
         bodies: Bodies = [msgspec.json.decode(body) for (body,) in rows]
         change(bodies)
         db.execute("DELETE FROM events WHERE run = ?", (run,))
-        head = GENESIS
+        head, frontier = GENESIS, Frontier()
         for seq, body in enumerate(bodies):
             raw = canonical(body | {"seq": seq, "prev": head.hex()})
-            head = entry_hash(raw)
+            head, frontier = entry_hash(raw), frontier.append([leaf_hash(raw)])
             db.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (run, seq, head, raw))
-        db.execute("UPDATE runs SET seq = ?, head = ? WHERE run = ?", (len(bodies), head, run))
+        db.execute(
+            "UPDATE runs SET seq = ?, head = ?, frontier = ? WHERE run = ?",
+            (len(bodies), head, frontier.encode(), run),
+        )
 
 
 def _first(bodies: Bodies, kind: str) -> dict[str, Any]:
@@ -230,3 +235,23 @@ async def test_a_checkpoint_from_elsewhere_finds_a_whole_record_rewritten(tmp_pa
     with Store.open(tmp_path / "home") as store:
         found = {one.name: one.verdict for one in verify(store, run, kept)}
     assert found["checkpoint"] is False
+
+
+async def test_a_content_without_a_salt_is_not_one_of_this_format(tmp_path: Path) -> None:
+    """Named by its bare hash in an event of format 2 it could be guessed: integrity fails."""
+    run = await _recorded(tmp_path)
+    bare = sha256(b"note 3")
+
+    def rename(bodies: Bodies) -> None:
+        for body in bodies:
+            if body["event"].get("payload", {}).get("ref") == salted:
+                body["event"]["payload"]["ref"] = bare
+
+    with Store.open(tmp_path) as store:
+        salted = Sealer(store.run(run).content_key).seal(b"note 3").ref
+    _forge(tmp_path, run, rename)
+    _raw(tmp_path, "UPDATE blobs SET ref = ?, salt = NULL WHERE ref = ?", bare, salted)
+    with Store.open(tmp_path) as store:
+        (integrity, *_) = verify(store, run)
+    assert integrity.verdict is False
+    assert "as another format keeps it" in integrity.reason

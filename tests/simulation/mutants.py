@@ -34,8 +34,12 @@ class Bug:
 INTENT = """\
     await run.journal.append(
         StepStarted(
-            segment=step.segment, kind=step.kind, payload=blob_ref(step.payload), key=step.key
+            segment=step.segment,
+            kind=step.kind,
+            payload=run.journal.ref(step.payload),
+            key=step.key,
         ),
+        blobs=[step.payload],
         checkpoint=True,
     )
 """
@@ -148,14 +152,21 @@ BUGS = (
     Bug(
         "an outcome is told twice",
         ("wrong history",),
-        "runtime/loop.py",
-        (("for step in run.earlier if step.index > len(past)]", "for step in run.earlier]"),),
+        "runtime/history.py",
+        (("for one in reversed(_over(store, run)):", "for one in _over(store, run)[::-1] * 2:"),),
     ),
     Bug(
         "a step that was settled is not told",
         ("wrong history",),
         "runtime/loop.py",
-        (("recall.history([*past, *settled])", "recall.history(past)"),),
+        (
+            (
+                "        ending = await settle(run, box)\n",
+                "        told = history(run.store, run.id)\n"
+                "        ending = await settle(run, box)\n",
+            ),
+            ("history=history(run.store, run.id))", "history=told)"),
+        ),
     ),
     Bug(
         "a boundary is torn in two",
@@ -179,14 +190,14 @@ BUGS = (
         "runtime/journal.py",
         (
             (
-                "            await self._writer.write(\n",
+                "            contents = [content for",
                 "            for record in records:\n                self._told(record)\n"
-                "            await self._writer.write(\n",
+                "            contents = [content for",
             ),
             (
-                "+ len(entries), head\n            for record in records:\n"
+                "self._checkpointed = self._seq\n            for record in records:\n"
                 "                self._told(record)\n",
-                "+ len(entries), head\n",
+                "self._checkpointed = self._seq\n",
             ),
         ),
     ),
@@ -207,7 +218,7 @@ BUGS = (
         "deferred audits are forgotten",
         ("wrong reward",),
         "runtime/runner.py",
-        (("            await _take_up_deferred(run, past)\n", ""),),
+        (("            await _take_up_deferred(run, past.deferred)\n", ""),),
     ),
     Bug(
         "a deferred audit is awaited twice",
@@ -215,8 +226,8 @@ BUGS = (
         "runtime/runner.py",
         (
             (
-                "            await _take_up_deferred(run, past)\n",
-                "            await _take_up_deferred(run, past)\n" * 2,
+                "            await _take_up_deferred(run, past.deferred)\n",
+                "            await _take_up_deferred(run, past.deferred)\n" * 2,
             ),
         ),
     ),

@@ -1,0 +1,100 @@
+"""The database's schema, as a chain of migrations: a new database and an old one go the same way.
+
+A migration is never changed once it was released; `tests/runtime/released/` holds a journal of each
+released version, which the chain must open. All that are due run in one transaction.
+"""
+
+from collections.abc import Callable
+
+import apsw
+
+from monastery.runtime.content import new_content_key
+from monastery.runtime.errors import StoreError
+from monastery.runtime.merkle import Frontier, leaf_hash
+from monastery.runtime.owner import is_dead
+
+_FIRST = """
+CREATE TABLE runs (
+    run TEXT PRIMARY KEY, project TEXT NOT NULL, project_path TEXT NOT NULL, started TEXT NOT NULL,
+    status TEXT NOT NULL, owner TEXT, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    head BLOB NOT NULL, seed BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE events (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (run, seq)
+);
+CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE items (
+    item TEXT PRIMARY KEY, run TEXT NOT NULL, state TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX items_by_state ON items (state, run);
+CREATE TABLE answers (
+    item TEXT PRIMARY KEY, who TEXT NOT NULL, at TEXT NOT NULL, body BLOB NOT NULL
+);
+"""
+
+# Contents get a salt; `salt` NULL marks those that format 1 named by their bare hash. An erased one
+# has `erased`, the time, and no bytes. A run's frontier is that of its Merkle tree.
+_PROOFS = """
+ALTER TABLE blobs RENAME COLUMN sha256 TO ref;
+ALTER TABLE blobs ADD COLUMN salt BLOB;
+ALTER TABLE blobs ADD COLUMN erased TEXT;
+ALTER TABLE runs ADD COLUMN content_key BLOB NOT NULL DEFAULT x'';
+ALTER TABLE runs ADD COLUMN frontier BLOB NOT NULL DEFAULT x'';
+"""
+
+
+def _first(db: apsw.Connection) -> None:
+    db.execute(_FIRST)
+
+
+def _proofs(db: apsw.Connection) -> None:
+    db.execute(_PROOFS)
+    for (run,) in db.execute("SELECT run FROM runs").fetchall():
+        frontier = Frontier()
+        for (body,) in db.execute("SELECT body FROM events WHERE run = ? ORDER BY seq", (run,)):
+            frontier = frontier.append([leaf_hash(body)])
+        db.execute(
+            "UPDATE runs SET content_key = ?, frontier = ? WHERE run = ?",
+            (new_content_key(), frontier.encode(), run),
+        )
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs]
+"""The one at index n makes version n + 1 out of version n; 0 is an empty database."""
+
+SCHEMA_VERSION = len(_MIGRATIONS)
+
+
+def migrate(db: apsw.Connection, name: str) -> None:
+    """Bring a database to this program's version, in one transaction.
+
+    Raises:
+        StoreError: It is of a later version; or an earlier program is running one of its runs.
+    """
+    if db.pragma("user_version") == SCHEMA_VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        version = db.pragma("user_version")  # again: another process may have been first
+        if version > SCHEMA_VERSION:
+            raise StoreError(f"{name} is of version {version}, this program reads {SCHEMA_VERSION}")
+        if version:
+            _refuse_while_running(db, name, version)
+        for migration in _MIGRATIONS[version:]:
+            migration(db)
+        db.pragma("user_version", SCHEMA_VERSION)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _refuse_while_running(db: apsw.Connection, name: str, version: int) -> None:
+    for run, owner in db.execute("SELECT run, owner FROM runs WHERE owner IS NOT NULL"):
+        if not is_dead(owner):
+            raise StoreError(
+                f"{name} is of version {version}, and run {run!r} is being run by the program"
+                " that wrote it; stop that run, then this program can take the journal over"
+            )
