@@ -49,7 +49,7 @@ def simulate(seed: int, crashes: int, most: int, *, only: int | None = None) -> 
         faults += lived.faults
         number += 1
         if only is not None:
-            print(f"run {only}: {lived.deaths} deaths, head {lived.head}", file=sys.stderr)
+            print(f"run {only}: {lived.deaths} deaths, {lived.told}", file=sys.stderr)
             break
     counts = Counter(fault.kind for fault in faults)
     return {

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import random
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,10 +68,12 @@ def controlled(calendar: Calendar, seed: str) -> Iterator[random.Random]:
 
     The runtime asks `datetime.now` for the date; in the modules that do, the name is bound to a
     class that asks the calendar. trio shuffles the tasks that can run: with a generator of its own,
-    which is seeded here.
+    which is seeded here. Secrets come from the seed too, so that a run can be replayed.
     """
     chance = random.Random(seed)
-    quick = journal.QUICK_SECONDS
+    quick, token_bytes = journal.QUICK_SECONDS, secrets.token_bytes
+    hidden = random.Random(f"{seed}/secrets")
+    secrets.token_bytes = lambda nbytes=None: hidden.randbytes(nbytes or 32)
     asking = [module for module in _modules() if getattr(module, "datetime", None) is datetime]
     was = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate(), desk.POLL_SECONDS
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
@@ -88,6 +91,7 @@ def controlled(calendar: Calendar, seed: str) -> Iterator[random.Random]:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = was[0]  # type: ignore[misc]
         scheduler._r.setstate(was[1])
         desk.POLL_SECONDS, journal.QUICK_SECONDS = was[2], quick
+        secrets.token_bytes = token_bytes
 
 
 async def hop(function: Callable[..., Any], *args: Any) -> Any:

@@ -19,14 +19,14 @@ def test_nothing_is_wrong_after_many_deaths() -> None:
 
 
 def test_a_seed_can_be_replayed(tmp_path: Path) -> None:
-    """The same seed gives the same journal to the last byte, and another seed another one."""
-    heads = []
+    """The same seed gives the same events at the same moments, and another seed others."""
+    lived = []
     for name, seed in (("a", "5/3"), ("b", "5/3"), ("c", "5/4")):
         (tmp_path / name).mkdir()
-        heads.append(live(tmp_path / name, seed))
-    first, again, other = heads
-    assert (first.head, first.deaths, first.days) == (again.head, again.deaths, again.days)
-    assert first.head != other.head
+        lived.append(live(tmp_path / name, seed))
+    first, again, other = lived
+    assert (first.told, first.deaths, first.days) == (again.told, again.deaths, again.days)
+    assert first.told != other.told
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
