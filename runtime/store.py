@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,11 +22,13 @@ import apsw
 import msgspec
 
 from monastery.runtime import checkpoint
-from monastery.runtime.errors import BadInput, NotOwner, StoreError
-from monastery.runtime.owner import is_dead
+from monastery.runtime.errors import BadInput, LeaseLapsed, NotOwner, RunHeld, StoreError
+from monastery.runtime.lease import FREE, TERMS, Lease, Moment, standing
+from monastery.runtime.lease import TABLE as LEASES
+from monastery.runtime.owner import told
 from monastery.runtime.records import Answer, Item, ItemId, RunId, Sha256
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE runs (
     run TEXT PRIMARY KEY, project TEXT NOT NULL, project_path TEXT NOT NULL, started TEXT NOT NULL,
@@ -47,7 +49,10 @@ CREATE TABLE answers (
 );
 """
 
-RunStatus = Literal["running", "interrupted", "done", "failed"]
+_MIGRATIONS = {1: LEASES}
+"""What makes a database of each version one of the next."""
+
+RunStatus = Literal["running", "interrupted", "parked", "done", "failed"]
 ItemState = Literal["open", "answered", "expired", "withdrawn"]
 GENESIS = bytes(32)
 
@@ -121,11 +126,6 @@ class RunRow:
     head: bytes
     seed: bytes = field(repr=False)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the runtime that owns the run is still there."""
-        return self.owner is not None and not is_dead(self.owner)
-
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
@@ -143,8 +143,19 @@ class Store:
         self._db = connection
 
     @classmethod
-    def open(cls, home: Path, *, create: bool = True) -> Self:
+    def open(
+        cls,
+        home: Path,
+        *,
+        create: bool = True,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+    ) -> Self:
         """Open the database of a home folder.
+
+        Args:
+            home: The folder.
+            create: Whether to make it when it is not there.
+            synchronous: ``NORMAL`` for what may be lost in a power cut; not for a journal.
 
         Raises:
             BadInput: There is none, and it should not be made.
@@ -157,7 +168,8 @@ class Store:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             db = apsw.Connection(str(path))
             db.set_busy_timeout(10_000)
-            db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON")
+            db.execute("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON")
+            db.pragma("synchronous", synchronous)
             _migrate(db, path)
         except (apsw.Error, OSError) as exc:
             raise StoreError(f"cannot open the journal {str(path)!r}: {exc}") from exc
@@ -184,25 +196,88 @@ class Store:
                 "INSERT INTO runs VALUES (?, ?, ?, ?, 'running', ?, 1, 0, ?, ?)",
                 (run, project, str(project_path), _now(), owner, GENESIS, seed),
             )
+            self._lease(run, Lease.begun(1, TERMS.lease_seconds, Moment.now()))
         return self.run(run)
 
-    def claim(self, run: RunId, owner: str) -> RunRow:
+    def claim(self, run: RunId, owner: str, *, seen: tuple[int, int] | None = None) -> RunRow:
         """Make `owner` the one who may write the run's journal; earlier owners are fenced off.
 
+        Args:
+            run: Which.
+            owner: Who takes it.
+            seen: The lease as a `LeaseLapsed` showed it, by who has waited as it asked.
+
         Raises:
-            BadInput: There is no such run, it is over, or a living runtime owns it.
+            RunHeld: A living runtime has it.
+            LeaseLapsed: Its runtime does not renew its lease; wait, and ask again.
+            BadInput: There is no such run, or it is over.
         """
         with self._transaction():
             row = self.run(run)
             if row.status in ("done", "failed"):
                 raise BadInput(f"run {run!r} is over ({row.status}); start a new one")
-            if row.alive and row.owner != owner:
-                raise BadInput(f"run {run!r} is being run by another process ({row.owner})")
+            if row.owner != owner:
+                self._check_free(row, seen)
             self._db.execute(
                 "UPDATE runs SET owner = ?, epoch = epoch + 1, status = 'running' WHERE run = ?",
                 (owner, run),
             )
+            self._lease(run, Lease.begun(row.epoch + 1, TERMS.lease_seconds, Moment.now()))
         return self.run(run)
+
+    def _check_free(self, row: RunRow, seen: tuple[int, int] | None) -> None:
+        """Refuse to take a run that another runtime has, or may have.
+
+        Raises:
+            RunHeld: See `claim`.
+        """
+        lease = self.lease(row.run)
+        now = standing(row.owner, lease, Moment.now())
+        if not now.held and now.wait_seconds == 0:
+            return
+        held = f"run {row.run!r} is being run by another process ({told(row.owner or '')})"
+        if lease is None:
+            raise RunHeld(f"{held}; stop it first")
+        until = f"{lease.until_wall:%Y-%m-%d %H:%M:%S} UTC"
+        if now.held:
+            raise RunHeld(f"{held}, which holds it until {until} and goes on renewing that")
+        if not now.watch or seen != (lease.epoch, lease.beats):
+            raise LeaseLapsed(
+                f"{held}, whose lease ran out at {until} by its clock;"
+                f" waiting {now.wait_seconds:.0f} s to see whether it is renewed",
+                now.wait_seconds,
+                (lease.epoch, lease.beats),
+            )
+
+    def lease(self, run: RunId | str) -> Lease | None:
+        """Return a run's lease as its owner wrote it last."""
+        query = "SELECT epoch, beats, seconds, until_boot, until_wall FROM leases WHERE run = ?"
+        for row in self._query(query, (run,)):
+            return Lease.of_row(row)
+        return None
+
+    def renew(self, run: RunId, epoch: int, seconds: float) -> None:
+        """Let the lease of a run run for so many seconds from now.
+
+        Raises:
+            NotOwner: Another runtime has taken the run over.
+        """
+        now = Moment.now()
+        with self._transaction():
+            lease = self.lease(run)
+            if self.run(run).epoch != epoch:
+                raise NotOwner(f"run {run!r} was taken over by another runtime")
+            beats = 0 if lease is None else lease.beats + 1
+            self._lease(run, Lease.begun(epoch, seconds, now, beats=beats))
+
+    def held(self, row: RunRow) -> bool:
+        """Whether a runtime has the run: its owner lives as far as can be told, and says so."""
+        return standing(row.owner, self.lease(row.run), Moment.now()) != FREE
+
+    def _lease(self, run: RunId, lease: Lease) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", (run, *lease.row)
+        )
 
     def release(self, run: RunId, epoch: int) -> None:
         """Give up ownership, if it is still held."""
@@ -232,11 +307,12 @@ class Store:
             values,
         ):
             run, project, path, started, status, *rest = row
-            if status == "running" and (rest[0] is None or is_dead(rest[0])):
-                status = "interrupted"
-            yield RunRow(
+            found = RunRow(
                 RunId(run), project, Path(path), datetime.fromisoformat(started), status, *rest
             )
+            if status == "running" and not self.held(found):
+                found = replace(found, status="interrupted")
+            yield found
 
     # The journal
 
@@ -326,6 +402,13 @@ class Store:
         )
         return [StoredItem(msgspec.json.decode(body, type=Item), now) for body, now in rows]
 
+    def version(self) -> tuple[int, int]:
+        """Return what changes when anyone has written, here or elsewhere; cheap to ask."""
+        try:
+            return self._db.pragma("data_version"), self._db.total_changes()
+        except apsw.Error as exc:
+            raise self._unreadable(exc) from exc
+
     def item(self, item: str) -> StoredItem:
         """Return one question.
 
@@ -340,12 +423,18 @@ class Store:
         """Put a person's answer where its run will find it. The first answer counts.
 
         Raises:
-            BadInput: The item is not open any more, past its deadline, or answered already.
+            BadInput: The item is not open any more, past its deadline, or answered already; its run
+                is over; or the answer names another proposal than the item does.
         """
         with self._transaction():
             stored = self.item(answer.item)
             if stored.state != "open":
                 raise BadInput(f"item {answer.item!r} is no longer open: it was {stored.state}")
+            run = self.run(stored.item.run)
+            if run.status in ("done", "failed"):
+                raise BadInput(f"item {answer.item!r} is of run {run.run!r}, which is {run.status}")
+            if answer.body.get("digest", about := stored.item.body.get("digest")) != about:
+                raise BadInput(f"item {answer.item!r} is about another proposal than the answer")
             deadline = stored.item.deadline
             if deadline is not None and answer.at > deadline:
                 raise BadInput(f"item {answer.item!r} expired at {deadline:%Y-%m-%d %H:%M:%S %Z}")
@@ -390,20 +479,28 @@ class Store:
         try:
             yield from self._db.execute(sql, values)
         except apsw.Error as exc:
-            raise StoreError(f"cannot read the journal in {str(self.home)!r}: {exc}") from exc
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, exc: apsw.Error) -> StoreError:
+        return StoreError(f"cannot read the journal in {str(self.home)!r}: {exc}")
 
 
 def _migrate(db: apsw.Connection, path: Path) -> None:
     version = db.pragma("user_version")
-    if version == 0:
-        with db:
-            if db.pragma("user_version") == 0:
-                db.execute(_SCHEMA)
-                db.pragma("user_version", SCHEMA_VERSION)
-    elif version != SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise StoreError(
             f"{str(path)!r} is of version {version}, this program reads {SCHEMA_VERSION}"
         )
+    if version < SCHEMA_VERSION:
+        db.execute("BEGIN IMMEDIATE")
+        with db:  # closes the transaction's savepoint; another process may have been quicker
+            version = db.pragma("user_version")
+            if version == 0:
+                db.execute(_SCHEMA)
+            for step in range(max(version, 1), SCHEMA_VERSION):
+                db.execute(_MIGRATIONS[step])
+            db.pragma("user_version", SCHEMA_VERSION)
+        db.execute("COMMIT")
     os.chmod(path, 0o600)  # noqa: PTH101 - the seed of the draws lies in it
 
 

@@ -34,6 +34,7 @@ from monastery.runtime.events import (
 from monastery.runtime.journal import Record, decode, entry_hash
 from monastery.runtime.records import RunId, Sha256
 from monastery.runtime.store import GENESIS, Entry, RunRow, Store
+from monastery.runtime.verify_waits import waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Finding:
     name: str
     verdict: bool | None
     reason: str
+
+
+_NEED_EVENTS = ("draws", "boundary", "outcome order", "waits")
+"""The verdicts that nobody can give on events that cannot be read."""
 
 
 class _Wrong(Exception):
@@ -70,13 +75,14 @@ def verify(store: Store, run: RunId | str, checkpoint: Path | None = None) -> li
     try:
         told = [decode(entry) for entry in entries]
     except StoreError as exc:
-        unread = [Finding(name, None, str(exc)) for name in ("draws", "boundary", "outcome order")]
+        unread = [Finding(name, None, str(exc)) for name in _NEED_EVENTS]
         return [*findings, *unread, _finding("checkpoint", lambda: _against(noted, entries))]
     return [
         *findings,
         _finding("draws", lambda: _draws(row, told)),
         _finding("boundary", lambda: _boundary(told)),
         _finding("outcome order", lambda: _outcome_order(store, told)),
+        _finding("waits", lambda: waits(told)),
         _finding("checkpoint", lambda: _against(noted, entries)),
     ]
 

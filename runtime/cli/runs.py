@@ -14,7 +14,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def runs(home: HomeOption = None, json: output.JsonOption = False) -> None:
     """List the runs, the newest first.
 
-    A run is running, interrupted (it can go on: monastery run --resume RUN), done or failed.
+    A run is running, interrupted (it can go on: monastery run --resume RUN), parked (it waits for
+    people without a box: monastery audit, monastery wake), done or failed.
     """
     with open_store(home) as store:
         rows = store.runs()
