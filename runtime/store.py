@@ -55,6 +55,8 @@ _MIGRATIONS = {1: LEASES}
 RunStatus = Literal["running", "interrupted", "parked", "done", "failed"]
 ItemState = Literal["open", "answered", "expired", "withdrawn"]
 GENESIS = bytes(32)
+BUSY_SECONDS = 10
+"""How long a write waits for another program that holds the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Store:
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             db = apsw.Connection(str(path))
-            db.set_busy_timeout(10_000)
+            db.set_busy_timeout(BUSY_SECONDS * 1000)
             db.execute("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON")
             db.pragma("synchronous", synchronous)
             _migrate(db, path)
@@ -473,7 +475,8 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
         except (apsw.Error, OSError) as exc:
-            raise StoreError(f"cannot write the journal in {str(self.home)!r}: {exc}") from exc
+            why = _why(exc)
+            raise StoreError(f"cannot write the journal in {str(self.home)!r}: {why}") from exc
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         try:
@@ -482,7 +485,20 @@ class Store:
             raise self._unreadable(exc) from exc
 
     def _unreadable(self, exc: apsw.Error) -> StoreError:
-        return StoreError(f"cannot read the journal in {str(self.home)!r}: {exc}")
+        return StoreError(f"cannot read the journal in {str(self.home)!r}: {_why(exc)}")
+
+
+def _why(exc: Exception) -> str:
+    """Return why the database refused, with the mend where there is one."""
+    match exc:
+        case apsw.FullError():
+            return "the disk is full; make room, then go on with the run"
+        case apsw.BusyError():
+            return f"another program holds its lock for longer than {BUSY_SECONDS} s; end it"
+        case apsw.ReadOnlyError():
+            return "it is read-only; see what became of its file system"
+        case _:
+            return str(exc)
 
 
 def _migrate(db: apsw.Connection, path: Path) -> None:

@@ -279,3 +279,22 @@ async def test_an_answer_to_a_changed_proposal_does_not_count(tmp_path: Path) ->
     assert ending is not None
     assert small.notebook.done == [b"one"]
     assert small.verified()
+
+
+async def test_the_end_of_a_run_withdraws_its_questions(tmp_path: Path) -> None:
+    """A box that broke the rules ends the run; nobody is asked any longer what was deferred."""
+
+    async def agent(inside: Any) -> int:
+        await inside.propose("note", "one", "because")
+        await inside.misbehave()
+        return 0
+
+    small = waits(tmp_path, agent, "ada")
+    small.audit = {"mode": "deferred"}
+    ending = await small.through()
+    assert ending is not None
+    assert not ending.success
+    assert [event.reason for event in small.events("item.closed")] == ["withdrawn"]
+    with Store.open(tmp_path) as store:
+        assert store.items(run=small.run) == []
+    assert small.verified()
