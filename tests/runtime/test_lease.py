@@ -199,8 +199,9 @@ async def test_a_stopped_run_beats_on_through_its_clean_up(tmp_path: Path) -> No
         with trio.CancelScope() as scope:
             async with kept(tmp_path, row, Keep(terms, arm), inline):
                 scope.cancel()
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(30, shield=True):
                     await beaten.wait()
+        assert beaten.is_set()
 
 
 def test_a_home_of_the_first_version_is_opened_and_its_runs_can_be_claimed(tmp_path: Path) -> None:
