@@ -71,7 +71,8 @@ async def judge(run: Run, case: Case, box: Forkable) -> AuditResult:
     failures: list[Unmeasured] = []
 
     async def ask(auditor: Auditor) -> None:
-        began = trio.current_time()
+        began, name = trio.current_time(), f"{case.item}.{auditor.name}"
+        run.judging.add(name)
         try:
             vote = await auditor.judge(case, box)
         except AuditExpired as exc:
@@ -84,6 +85,8 @@ async def judge(run: Run, case: Case, box: Forkable) -> AuditResult:
             votes[auditor.name] = vote
             await _record_vote(run, case, vote, trio.current_time() - began)
             return
+        finally:
+            run.judging.discard(name)
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:

@@ -5,7 +5,9 @@ by other processes into a table of their own; the desk looks there, and takes an
 journal once.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,7 +17,7 @@ from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import BadInput
 from monastery.runtime.events import ItemAnswered, ItemClosed, ItemPosted
 from monastery.runtime.journal import Journal
-from monastery.runtime.records import Answer, Item, RunId
+from monastery.runtime.records import Answer, Item, ItemId, RunId
 from monastery.runtime.store import CloseItem, PutItem, Store, StoredItem
 
 POLL_SECONDS = 0.1
@@ -23,7 +25,12 @@ Closed = Literal["expired", "withdrawn"]
 
 
 class StoreDesk:
-    """The desk of one run, over the store."""
+    """The desk of one run, over the store.
+
+    Attributes:
+        waiting: The questions that somebody in this process waits for, by the names they were
+            asked under.
+    """
 
     def __init__(
         self,
@@ -33,30 +40,61 @@ class StoreDesk:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._run, self._store, self._journal, self._now = run, store, journal, now
+        self.waiting: set[ItemId] = set()
 
     async def ask(self, item: Item) -> Answer | None:
-        """Put the question where people find it, durably, and wait; see `ports.Desk`."""
+        """Put the question where people find it, durably, and wait; see `ports.Desk`.
+
+        A question that waits already but is about another proposal by now is withdrawn, and put
+        anew under a name of its own: no answer to the one counts for the other.
+        """
         stored = self._find(item)
+        number = 1
+        while stored is not None and stored.item.body.get("digest") != item.body.get("digest"):
+            if stored.state == "open":
+                await self._close(stored.item, "withdrawn")
+            number += 1
+            item = replace(item, id=ItemId(f"{item.id.partition('~')[0]}~{number}"))
+            stored = self._find(item)
         if stored is None:
             stored = await self._post(item)
         if stored.state == "answered":
             return self._store.answered(item.id)
         if stored.state != "open":
             return None
-        deadline = stored.item.deadline
+        asked = ItemId(item.id.partition("~")[0])
+        self.waiting.add(asked)
+        try:
+            return await self._wait(stored.item)
+        finally:
+            self.waiting.discard(asked)
+
+    async def _wait(self, item: Item) -> Answer | None:
+        """Wait until the question is answered, expires, or is withdrawn.
+
+        How long it has to go is read from the wall clock once. From then on a clock that cannot be
+        set counts: whoever sets the machine's clock makes nothing expire, and keeps nothing open.
+        """
+        left = math.inf if item.deadline is None else (item.deadline - self._now()).total_seconds()
+        ends, seen = trio.current_time() + left, None
         while True:
             # The clock is read first: an answer given in time counts, even if nobody was there to
             # take it.
-            late = deadline is not None and self._now() > deadline
-            answer = self._store.answered(item.id)
-            if answer is not None:
-                break
-            if self._store.item(item.id).state != "open":
-                return None
+            late = trio.current_time() > ends
+            version = self._store.version()
+            if late or version != seen:
+                seen = version
+                answer = self._store.answered(item.id)
+                if answer is not None:
+                    return await self._take(item, answer)
+                if self._store.item(item.id).state != "open":
+                    return None
             if late:
-                await self._close(stored.item, "expired")
+                await self._close(item, "expired")
                 return None
             await trio.sleep(POLL_SECONDS)
+
+    async def _take(self, item: Item, answer: Answer) -> Answer:
         body = canonical(answer.body)
         await self._journal.append(
             ItemAnswered(item=item.id, by=answer.by, answer=self._journal.ref(body)),

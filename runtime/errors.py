@@ -3,6 +3,8 @@
     MonasteryError
       BadInput             exit 2   what a person wrote is wrong: file, field, mend
         ProjectInvalid              a project file, all its faults at once
+        RunHeld                     another runtime has the run
+          LeaseLapsed               perhaps no longer: wait, look again, then take it over
       Unfit                exit 3   the environment cannot do what was asked, with the mend
         EngineUnavailable           no Docker engine answers, or it stopped answering
         ImageUnfit                  the image is missing, or has no python3
@@ -44,6 +46,24 @@ class ProjectInvalid(BadInput):
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
         super().__init__("\n".join(faults))
+
+
+class RunHeld(BadInput):
+    """Another runtime has the run; the message says who, and until when at least."""
+
+
+class LeaseLapsed(RunHeld):
+    """The runtime that has the run has not renewed its lease, and perhaps never will again.
+
+    Attributes:
+        wait_seconds: How long to wait before it may be taken over.
+        seen: What to show on the second try: the lease as it was seen before the wait.
+    """
+
+    def __init__(self, message: str, wait_seconds: float, seen: tuple[int, int]) -> None:
+        self.wait_seconds = wait_seconds
+        self.seen = seen
+        super().__init__(message)
 
 
 class Unfit(MonasteryError):

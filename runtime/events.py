@@ -58,11 +58,29 @@ class RunResumed(_Strict):
     version: str
 
 
+class AgentEnded(_Strict):
+    """How the agent came to its end, as the run's last event will say."""
+
+    success: bool
+    reason: str
+
+
 class RunInterrupted(_Strict):
     """The runtime stopped in an orderly way; the run can go on."""
 
     type: Literal["run.interrupted"] = "run.interrupted"
     reason: str
+
+
+class RunParked(_Strict):
+    """The run waits for people alone, and its box was closed; what waits are `items`.
+
+    `ended` tells how the agent ended, if it has: then nothing but these questions is left.
+    """
+
+    type: Literal["run.parked"] = "run.parked"
+    items: list[str]
+    ended: AgentEnded | None
 
 
 class SeedRevealed(_Strict):
@@ -304,6 +322,7 @@ Event = Annotated[
     RunStarted
     | RunResumed
     | RunInterrupted
+    | RunParked
     | SeedRevealed
     | RunEnded
     | BoxStarted

@@ -196,7 +196,7 @@ class Journal:
     """
 
     def __init__(self, row: RunRow, writer: Writer, told: Callable[[Record], None]) -> None:
-        self._run, self._owner, self._epoch = row.run, row.owner or "", row.epoch
+        self.run, self._owner, self._epoch = row.run, row.owner or "", row.epoch
         self._seq, self._head = row.seq, row.head
         self._checkpointed = row.seq
         self._sealer = Sealer(row.content_key)
@@ -236,7 +236,7 @@ class Journal:
             records, entries, head = [], [], self._head
             for seq, given in enumerate([*(event for event, _ in noted), *events], self._seq):
                 record = Record(seq, datetime.now(UTC), given(seq) if callable(given) else given)
-                entries.append(_entry(self._run, record, prev=head))
+                entries.append(_entry(self.run, record, prev=head))
                 records.append(record)
                 head = entries[-1].hash
             if not entries:
@@ -244,7 +244,7 @@ class Journal:
             contents = [content for _, kept in noted for content in kept] + list(blobs)
             await self._writer.write(
                 Append(
-                    run=self._run,
+                    run=self.run,
                     owner=self._owner,
                     epoch=self._epoch,
                     seq=self._seq,
@@ -280,7 +280,7 @@ class Journal:
                 if self._checkpointed < self._seq:
                     await self._writer.write(
                         Append(
-                            run=self._run,
+                            run=self.run,
                             owner=self._owner,
                             epoch=self._epoch,
                             seq=self._seq,

@@ -5,7 +5,7 @@ waits for its berth costs nothing: it is claimed and read when it is admitted. W
 is noted with it and leaves the others alone.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from monastery.runtime.errors import MonasteryError
+from monastery.runtime.heartbeat import Keep, take
 from monastery.runtime.journal import Hop, Record, Writer
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import Box, Desk, Sandbox
@@ -46,6 +47,9 @@ class Job:
     broke: Exception | None = None
 
 
+_KEEP = Keep()
+_GoOn = Callable[..., Awaitable[Ending]]
+
 BuildOne = Callable[[Loaded, Desk, int], World]
 """Makes a run's adapters, given its project, its desk and how many model calls it holds."""
 
@@ -73,6 +77,7 @@ async def live_all(
     boxes: int,
     watcher: Watcher,
     hop: Hop = trio.to_thread.run_sync,
+    keep: Keep | None = _KEEP,
     store: type[Store] = Store,
 ) -> None:
     """Live all runs, each to its end or to what breaks it; when cancelled, all can be resumed.
@@ -84,22 +89,24 @@ async def live_all(
         boxes: How many boxes may live at a time; forks in which auditors look are not counted.
         watcher: Told of what happens.
         hop: Runs a function that blocks.
+        keep: How their leases are kept; None keeps none, where time is virtual.
         store: Opens the home.
     """
     berths = trio.Semaphore(boxes)
     with store.open(home) as writing, store.open(home) as reading:
         writer = Writer(writing, hop)
+        go_on = partial(go_with, writer, reading, hop=hop, keep=keep)
         async with trio.open_nursery() as nursery:
             for job in jobs:
                 berth = Berth(berths)
                 # Here and not in the tasks, which start in no order. A run that wants its berth
                 # back stands behind the one run that is next, and no other.
                 await berth.take()
-                nursery.start_soon(_live, job, berth, writer, reading, build, watcher)
+                nursery.start_soon(_live, job, berth, go_on, reading, build, watcher)
 
 
 async def _live(
-    job: Job, berth: "Berth", writer: Writer, store: Store, build: BuildOne, watcher: Watcher
+    job: Job, berth: "Berth", go_on: _GoOn, store: Store, build: BuildOne, watcher: Watcher
 ) -> None:
     """Live one run; keep what breaks it."""
 
@@ -110,11 +117,11 @@ async def _live(
 
     try:
         loaded = job.load()
-        row = store.claim(job.run, this_process())
+        row = await take(store, job.run, this_process(), say=partial(_say, job))
         job.state = "living"
         watcher.state(job)
-        job.ending = await go_with(
-            writer, store, row, loaded, partial(build_one, loaded), partial(watcher.event, job)
+        job.ending = await go_on(
+            row, loaded, partial(build_one, loaded), partial(watcher.event, job)
         )
     except Exception as exc:  # noqa: BLE001 - whatever broke one run is told, and stays there
         _note(job, exc)
@@ -128,6 +135,10 @@ async def _live(
         berth.leave()
         job.state = "over"
         watcher.state(job)
+
+
+def _say(job: Job, text: str) -> None:
+    log.info("run.waits", run=job.run, reason=text)
 
 
 def _note(job: Job, exc: Exception) -> None:

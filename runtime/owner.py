@@ -28,6 +28,23 @@ def is_dead(owner: str) -> bool:
     return parts[2] == namespace and _started(int(parts[3])) != parts[4]
 
 
+def same_boot(owner: str) -> bool:
+    """Whether a process of this name shares this machine's boot clock: same machine, same boot."""
+    return tuple(owner.split("/")[:2]) == _place()[:2]
+
+
+def told(owner: str) -> str:
+    """Return a process's name in a person's words."""
+    parts = owner.split("/")
+    if len(parts) != 5:
+        return repr(owner)
+    machine, _, namespace = _place()
+    if parts[0] != machine:
+        return f"process {parts[3]} on machine {parts[0][:12]!r}"
+    where = "" if parts[2] == namespace else " in another container"
+    return f"process {parts[3]} on this machine{where}"
+
+
 @cache
 def _place() -> tuple[str, str, str]:
     """Return machine, boot and process namespace: within one, process numbers can be compared."""

@@ -36,11 +36,23 @@ def _rate(value: Any) -> Any:
     return value
 
 
+def _never(value: Any) -> Any:
+    """Return the wait that ``never`` means: one without end."""
+    if isinstance(value, str):
+        if value != "never":
+            raise ValueError(f"{value!r} is no time; write seconds, or never")
+        return float("inf")
+    return value
+
+
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
 Rate = Annotated[
     float, BeforeValidator(_rate, json_schema_input_type=float | str), Field(ge=0.0, le=1.0)
 ]
 Seconds = Annotated[float, Field(gt=0.0)]
+Patience = Annotated[
+    float, BeforeValidator(_never, json_schema_input_type=float | str), Field(gt=0.0)
+]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 Argv = Annotated[list[str], Field(min_length=1)]
 
@@ -54,10 +66,21 @@ class Settings(BaseModel):
 class StepSettings(Settings):
     """What every step kind has; each kind adds its own.
 
-    `audit` is how often a step of this kind is audited; None takes the project's rate.
+    `audit` is how often a step of this kind is audited; None takes the project's rate. `unknown` is
+    what happens when the runtime died between a step's intent and its outcome: its executor looks,
+    or a person is asked at once; None leaves it to the kind.
     """
 
     audit: Rate | None = None
+    unknown: Literal["look", "ask"] | None = None
+
+    def can_look(self) -> bool:
+        """Whether the kind, set so, can find out by itself what became of a step."""
+        return True
+
+    def looks(self) -> bool:
+        """Whether the executor finds out what became of a step before a person is asked."""
+        return self.can_look() and self.unknown != "ask"
 
 
 class AgentSettings(Settings):
@@ -130,6 +153,7 @@ class AuditSettings(Settings):
             decide alone and takes the answer later.
         feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
         escalate_seconds: How long an escalated step waits for a person before it expires.
+        park_after_seconds: How long the run waits for people alone before its box is closed.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
@@ -139,6 +163,7 @@ class AuditSettings(Settings):
     auditors: list[AuditorSettings] = []
     feedback: Literal["none", "full"] = "none"
     escalate_seconds: Seconds = 86400.0
+    park_after_seconds: Patience = 3600.0
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
 

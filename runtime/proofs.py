@@ -50,7 +50,7 @@ def journal_lines(store: Store, run: RunId, *, contents: bool = True) -> Iterato
     leaves = []
     entries = 0
     for entry in store.entries(row.run):
-        if entry.seq >= row.seq and row.alive:
+        if entry.seq >= row.seq and store.held(row):
             break
         leaves.append(leaf_hash(entry.body))
         entries += 1

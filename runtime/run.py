@@ -37,6 +37,7 @@ class Run:
         later: Where deferred audits wait; the run is not over before they are.
         earlier: The last steps that are over, for auditors.
         delivery: Held while the box is frozen: nothing is handed to the agent meanwhile.
+        judging: The votes that are being waited for, as the questions to people would be named.
     """
 
     id: RunId
@@ -50,6 +51,7 @@ class Run:
     later: trio.Nursery
     earlier: deque[EarlierStep] = field(default_factory=lambda: deque(maxlen=EARLIER_STEPS))
     delivery: trio.Lock = field(default_factory=trio.Lock)
+    judging: set[str] = field(default_factory=set)
 
     @property
     def segment(self) -> SegmentStory:

@@ -1,7 +1,8 @@
 """Running a run: from a project, or from the middle of one, to its end or its next stop."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import structlog
 import trio
 
-from monastery.runtime import audits, events, recall
+from monastery.runtime import audits, events, parking, recall
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.draw import commitment, new_seed
 from monastery.runtime.errors import (
@@ -21,7 +22,15 @@ from monastery.runtime.errors import (
     MonasteryError,
     StoreError,
 )
-from monastery.runtime.events import RunEnded, RunInterrupted, RunResumed, RunStarted, SeedRevealed
+from monastery.runtime.events import (
+    RunEnded,
+    RunInterrupted,
+    RunParked,
+    RunResumed,
+    RunStarted,
+    SeedRevealed,
+)
+from monastery.runtime.heartbeat import Keep, kept
 from monastery.runtime.journal import Hop, Journal, Record, Writer, check_chain
 from monastery.runtime.loop import audit_later, live
 from monastery.runtime.owner import this_process
@@ -44,6 +53,7 @@ Watch = Callable[[Record], None]
 """Told of every event when it is durable; must not block or raise."""
 
 _LAST_WORDS_SECONDS = 10.0
+_KEEP = Keep()
 
 
 def new_run(store: Store, loaded: Loaded) -> RunRow:
@@ -96,36 +106,107 @@ async def go(
     watch: Watch,
     *,
     hop: Hop = trio.to_thread.run_sync,
+    keep: Keep | None = _KEEP,
 ) -> Ending:
     """Live a run that this process owns, from its beginning or from its middle, to its end.
 
-    When it is cancelled, or the world breaks, the journal says so and the run can be resumed. A box
-    that could not be held ends the run.
+    While it waits for people alone, longer than its project says, it does so without a box. When it
+    is cancelled, or the world breaks, the journal says so and the run can be resumed. A box that
+    could not be held ends the run.
+
+    Args:
+        home: Where the run lies.
+        row: The run, as this process claimed it.
+        loaded: Its project.
+        build: Makes its adapters.
+        watch: Told of its events.
+        hop: Runs a function that blocks.
+        keep: How its lease is kept; None keeps none, where time is virtual.
 
     Raises:
         MonasteryError: The run could not go on; perhaps inside an exception group.
     """
     with Store.open(home) as writing, Store.open(home) as reading:
-        return await go_with(Writer(writing, hop), reading, row, loaded, build, watch)
+        return await go_with(
+            Writer(writing, hop), reading, row, loaded, build, watch, hop=hop, keep=keep
+        )
 
 
 async def go_with(
-    writer: Writer, store: Store, row: RunRow, loaded: Loaded, build: Build, watch: Watch
+    writer: Writer,
+    store: Store,
+    row: RunRow,
+    loaded: Loaded,
+    build: Build,
+    watch: Watch,
+    *,
+    hop: Hop,
+    keep: Keep | None,
 ) -> Ending:
     """Live one of several runs of this process, which share a writer and a store; see `go`.
 
     Args:
         store: Not the writer's, which may be used in a thread.
     """
+    async with _owned(store, row, hop, keep):
+        while True:
+            ending = await _go(writer, store, store.run(row.run), loaded, build, watch)
+            if ending is not None:
+                return ending
+            await parking.until_ready(store, row.run)
+
+
+async def go_until_parked(
+    home: Path,
+    row: RunRow,
+    loaded: Loaded,
+    build: Build,
+    watch: Watch,
+    *,
+    hop: Hop = trio.to_thread.run_sync,
+    keep: Keep | None = _KEEP,
+) -> Ending | None:
+    """Live a run as `go` does; give it up when it is parked, and return None then."""
+    with Store.open(home) as writing, Store.open(home) as store:
+        async with _owned(store, row, hop, keep):
+            return await _go(
+                Writer(writing, hop),
+                store,
+                store.run(row.run),
+                loaded,
+                build,
+                watch,
+                leaves_when_parked=True,
+            )
+
+
+@asynccontextmanager
+async def _owned(store: Store, row: RunRow, hop: Hop, keep: Keep | None) -> AsyncIterator[None]:
+    """Keep a run's lease for the length of the block, and give the run up at the end."""
     try:
-        return await _go(writer, store, row, loaded, build, watch)
+        if keep is None:
+            yield
+        else:
+            async with kept(store.home, row, keep, hop):
+                yield
     finally:
-        store.release(row.run, row.epoch)
+        try:
+            store.release(row.run, row.epoch)
+        except StoreError as exc:  # this process's end gives it up too
+            log.info("run.not_released", run=row.run, reason=str(exc))
 
 
 async def _go(
-    writer: Writer, store: Store, row: RunRow, loaded: Loaded, build: Build, watch: Watch
-) -> Ending:
+    writer: Writer,
+    store: Store,
+    row: RunRow,
+    loaded: Loaded,
+    build: Build,
+    watch: Watch,
+    *,
+    leaves_when_parked: bool = False,
+) -> Ending | None:
+    """Live a run from wherever its journal stands; None when it was parked."""
     check_chain(store, row)
     past = read_past(store, row.run)
     story = past.story
@@ -138,38 +219,64 @@ async def _go(
     journal = Journal(row, writer, told)
     desk = StoreDesk(row.run, store, journal)
     world = build(desk, story.call_count)
-    await _begin(journal, story, row, loaded)
+    await begin(journal, story, row, loaded)
+    ended, ending = _agent_ended(story), None
     try:
         await world.sandbox.reap()
-        async with journal.checkpointed(), trio.open_nursery() as later:
-            run = Run(
-                id=row.run,
-                project=loaded.project,
-                seed=row.seed,
-                journal=journal,
-                store=store,
-                story=story,
-                desk=desk,
-                world=world,
-                later=later,
-                earlier=past.earlier,
-            )
-            await _take_up_deferred(run, past.deferred)
-            ending = await live(run, spec_of(loaded.project, loaded.folder))
+        async with trio.open_nursery() as around:
+            async with journal.checkpointed(), trio.open_nursery() as later:
+                run = Run(
+                    id=row.run,
+                    project=loaded.project,
+                    seed=row.seed,
+                    journal=journal,
+                    store=store,
+                    story=story,
+                    desk=desk,
+                    world=world,
+                    later=later,
+                    earlier=past.earlier,
+                )
+                around.start_soon(
+                    parking.watch,
+                    run,
+                    desk,
+                    # Without a box, to wait here costs as little as to be parked.
+                    lambda: ended is not None and leaves_when_parked,
+                    around.cancel_scope,
+                    loaded.project.audit.park_after_seconds,
+                )
+                await _take_up_deferred(run, past.deferred)
+                if ended is None:
+                    ended = await live(run, spec_of(loaded.project, loaded.folder))
+            ending = ended
+            around.cancel_scope.cancel()
+        if ending is None:
+            await parking.park(journal, store, ended)
+            return None
         await world.sandbox.forget(row.run)
     except BaseException as exc:
         broke = cause(exc)
         if isinstance(broke, BoxError):
             journal.note(_death(broke))
         if not isinstance(broke, FreezeFailed | GuestMisbehaved | LimitExceeded):
-            await _stop(journal, "it was stopped" if broke is None else str(broke))
+            await _stop(journal, "it was stopped" if broke is None else str(broke), broke)
             raise
         ending = Ending(False, str(broke))
-    await _end(journal, row, ending)
+    await desk.withdraw(row.run)
+    await end(journal, row, ending)
     return ending
 
 
-async def _begin(journal: Journal, story: Story, row: RunRow, loaded: Loaded) -> None:
+def _agent_ended(story: Story) -> Ending | None:
+    """Return how the agent ended in a run that was parked after that: it is not started again."""
+    for stop in story.stops:
+        if isinstance(stop, RunParked) and stop.ended is not None:
+            return Ending(stop.ended.success, stop.ended.reason)
+    return None
+
+
+async def begin(journal: Journal, story: Story, row: RunRow, loaded: Loaded) -> None:
     """Record that the run starts, or that it goes on."""
     if story.started is not None:
         await journal.append(RunResumed(version=VERSION), changes=[SetStatus("running")])
@@ -211,7 +318,7 @@ def _death(broke: BoxError) -> events.BoxDied:
     return events.BoxDied(how=how, reason=str(broke), out_of_memory=broke.out_of_memory)
 
 
-async def _stop(journal: Journal, reason: str) -> None:
+async def _stop(journal: Journal, reason: str, broke: Exception | None) -> None:
     """Record that the run stopped and can go on, if the journal can still be written."""
     with trio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
         try:
@@ -219,10 +326,13 @@ async def _stop(journal: Journal, reason: str) -> None:
                 RunInterrupted(reason=reason), changes=[SetStatus("interrupted")], checkpoint=True
             )
         except StoreError as exc:
-            log.error("journal.failed", reason=str(exc))
+            if isinstance(broke, StoreError):  # which says it already
+                log.info("journal.failed", reason=str(exc))
+            else:
+                log.error("journal.failed", reason=str(exc))
 
 
-async def _end(journal: Journal, row: RunRow, ending: Ending) -> None:
+async def end(journal: Journal, row: RunRow, ending: Ending) -> None:
     """Record the end, and reveal the seed: no draw can follow."""
     await journal.append(
         SeedRevealed(seed=row.seed.hex()),

@@ -43,6 +43,13 @@ ALTER TABLE runs ADD COLUMN content_key BLOB NOT NULL DEFAULT x'';
 ALTER TABLE runs ADD COLUMN frontier BLOB NOT NULL DEFAULT x'';
 """
 
+_LEASES = """
+CREATE TABLE leases (
+    run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, beats INTEGER NOT NULL, seconds REAL NOT NULL,
+    until_boot REAL NOT NULL, until_wall TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
 
 def _first(db: apsw.Connection) -> None:
     db.execute(_FIRST)
@@ -60,7 +67,11 @@ def _proofs(db: apsw.Connection) -> None:
         )
 
 
-_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs]
+def _leases(db: apsw.Connection) -> None:
+    db.execute(_LEASES)
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs, _leases]
 """The one at index n makes version n + 1 out of version n; 0 is an empty database."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)

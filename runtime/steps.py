@@ -11,8 +11,9 @@ from typing import Literal
 import trio
 
 from monastery.runtime.canonical import canonical
-from monastery.runtime.errors import MonasteryError, StoreError
+from monastery.runtime.errors import BadInput, MonasteryError, StoreError
 from monastery.runtime.events import GateDecided, StepCompleted, StepStarted, StepUnresolved
+from monastery.runtime.project import Project
 from monastery.runtime.records import (
     Decision,
     EarlierStep,
@@ -58,19 +59,20 @@ async def execute(run: Run, proposal: Proposal, decision: Decision) -> Outcome:
         payload=decision.payload,
         key=str(proposal.segment),
     )
-    if run.segment.started_step is not None:  # a crash came after the intent
+    if run.segment.started_step is None:
+        await run.journal.append(
+            StepStarted(
+                segment=step.segment,
+                kind=step.kind,
+                payload=run.journal.ref(step.payload),
+                key=step.key,
+            ),
+            blobs=[step.payload],
+            checkpoint=True,
+        )
+    elif not _asked(run, step):  # a crash came after the intent
         outcome, how = await _find_out(run, step, "the runtime stopped while the step was done")
         return await _complete(run, proposal, step.payload, outcome, how)
-    await run.journal.append(
-        StepStarted(
-            segment=step.segment,
-            kind=step.kind,
-            payload=run.journal.ref(step.payload),
-            key=step.key,
-        ),
-        blobs=[step.payload],
-        checkpoint=True,
-    )
     how = "executed"
     try:
         outcome = await run.world.executors[step.kind].execute(step)
@@ -81,33 +83,60 @@ async def execute(run: Run, proposal: Proposal, decision: Decision) -> Outcome:
     return await _complete(run, proposal, step.payload, outcome, how)
 
 
+def _asked(run: Run, step: Step) -> bool:
+    """Whether the step is a question to a person that waits, or waited, at the desk.
+
+    Of such a step nothing is unknown: whoever carries it out again goes on waiting for the same
+    answer.
+    """
+    return _posted(run, f"{step.segment}.{step.kind}")
+
+
+def _posted(run: Run, item: str) -> bool:
+    try:
+        run.store.item(item)
+    except BadInput:
+        return False
+    return True
+
+
 async def _find_out(run: Run, step: Step, reason: str) -> tuple[Outcome, How]:
-    """Say what came of a step that may or may not have been done: look, else ask a person."""
+    """Say what came of a step that may or may not have been done: look, else ask a person.
+
+    Where the project says so, or a person was asked already, nobody looks.
+    """
     if run.segment.unresolved is None:
         await run.journal.append(StepUnresolved(segment=step.segment, reason=reason))
-    outcome = await run.world.executors[step.kind].reconcile(step)
-    if outcome is not None:
-        return outcome, "reconciled"
-    item = Item(
-        id=ItemId(f"{step.segment}.resolve"),
-        run=run.id,
-        purpose="resolve",
-        created=datetime.now(UTC),
-        deadline=None,
-        body={
-            "goal": run.project.goal,
-            "kind": step.kind,
-            "step": step.index,
-            "reason": reason,
-            "rendering": run.world.executors[step.kind].render(step.payload),
-        },
-    )
+    executor = run.world.executors[step.kind]
+    item = unknown(run.project, step, executor.render(step.payload), reason)
+    if not _posted(run, item.id) and run.project.steps[step.kind].looks():
+        outcome = await executor.reconcile(step)
+        if outcome is not None:
+            return outcome, "reconciled"
     answer = await run.desk.ask(item)
     assert answer is not None, "a question without a deadline does not expire"
     done = answer.body.get("status") == "done"
     return Outcome(
         "done" if done else "failed", {"said": answer.body.get("content", ""), "by": answer.by}
     ), "resolved"
+
+
+def unknown(project: Project, step: Step, rendering: str, reason: str) -> Item:
+    """Return the question what became of a step whose outcome nobody knows; it never expires."""
+    return Item(
+        id=ItemId(f"{step.segment}.resolve"),
+        run=step.run,
+        purpose="resolve",
+        created=datetime.now(UTC),
+        deadline=None,
+        body={
+            "goal": project.goal,
+            "kind": step.kind,
+            "step": step.index,
+            "reason": reason,
+            "rendering": rendering,
+        },
+    )
 
 
 async def _complete(

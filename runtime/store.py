@@ -23,16 +23,25 @@ import msgspec
 
 from monastery.runtime.checkpoint import Keeper
 from monastery.runtime.content import Sealed, belongs, new_content_key
-from monastery.runtime.errors import BadInput, Erased, NotOwner, StoreError
+from monastery.runtime.errors import (
+    BadInput,
+    Erased,
+    LeaseLapsed,
+    NotOwner,
+    RunHeld,
+    StoreError,
+)
+from monastery.runtime.lease import FREE, TERMS, Lease, Moment, standing
 from monastery.runtime.merkle import Frontier, leaf_hash
-from monastery.runtime.owner import is_dead
+from monastery.runtime.owner import told
 from monastery.runtime.records import Answer, Item, ItemId, RunId
 from monastery.runtime.schema import migrate
 
-RunStatus = Literal["running", "interrupted", "done", "failed"]
+RunStatus = Literal["running", "interrupted", "parked", "done", "failed"]
 ItemState = Literal["open", "answered", "expired", "withdrawn"]
 GENESIS = bytes(32)
-_BUSY_SECONDS = 10.0
+BUSY_SECONDS = 10
+"""How long a write waits for another program that holds the database."""
 _RETRY_SECONDS = 0.01
 _RUN_COLUMNS = (
     "run, project, project_path, started, status, owner, epoch, seq, head, seed, content_key,"
@@ -112,11 +121,6 @@ class RunRow:
     content_key: bytes = field(repr=False)
     frontier: Frontier = field(repr=False)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the runtime that owns the run is still there."""
-        return self.owner is not None and not is_dead(self.owner)
-
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
@@ -135,8 +139,19 @@ class Store:
         self._keeper = Keeper(home)
 
     @classmethod
-    def open(cls, home: Path, *, create: bool = True) -> Self:
+    def open(
+        cls,
+        home: Path,
+        *,
+        create: bool = True,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+    ) -> Self:
         """Open the database of a home folder.
+
+        Args:
+            home: The folder.
+            create: Whether to make it when it is not there.
+            synchronous: ``NORMAL`` for what may be lost in a power cut; not for a journal.
 
         Raises:
             BadInput: There is none, and it should not be made.
@@ -148,9 +163,10 @@ class Store:
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             db = apsw.Connection(str(path))
-            db.set_busy_timeout(int(_BUSY_SECONDS * 1000))
+            db.set_busy_timeout(BUSY_SECONDS * 1000)
             _write_ahead(db)
-            db.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON")
+            db.execute("PRAGMA foreign_keys=ON")
+            db.pragma("synchronous", synchronous)
             migrate(db, repr(str(path)))
             os.chmod(path, 0o600)  # noqa: PTH101 - the seed of the draws lies in it
         except (apsw.Error, OSError) as exc:
@@ -188,25 +204,88 @@ class Store:
                     new_content_key(),
                 ),
             )
+            self._lease(run, Lease.begun(1, TERMS.lease_seconds, Moment.now()))
         return self.run(run)
 
-    def claim(self, run: RunId, owner: str) -> RunRow:
+    def claim(self, run: RunId, owner: str, *, seen: tuple[int, int] | None = None) -> RunRow:
         """Make `owner` the one who may write the run's journal; earlier owners are fenced off.
 
+        Args:
+            run: Which.
+            owner: Who takes it.
+            seen: The lease as a `LeaseLapsed` showed it, by who has waited as it asked.
+
         Raises:
-            BadInput: There is no such run, it is over, or a living runtime owns it.
+            RunHeld: A living runtime has it.
+            LeaseLapsed: Its runtime does not renew its lease; wait, and ask again.
+            BadInput: There is no such run, or it is over.
         """
         with self._transaction():
             row = self.run(run)
             if row.status in ("done", "failed"):
                 raise BadInput(f"run {run!r} is over ({row.status}); start a new one")
-            if row.alive and row.owner != owner:
-                raise BadInput(f"run {run!r} is being run by another process ({row.owner})")
+            if row.owner != owner:
+                self._check_free(row, seen)
             self._db.execute(
                 "UPDATE runs SET owner = ?, epoch = epoch + 1, status = 'running' WHERE run = ?",
                 (owner, run),
             )
+            self._lease(run, Lease.begun(row.epoch + 1, TERMS.lease_seconds, Moment.now()))
         return self.run(run)
+
+    def _check_free(self, row: RunRow, seen: tuple[int, int] | None) -> None:
+        """Refuse to take a run that another runtime has, or may have.
+
+        Raises:
+            RunHeld: See `claim`.
+        """
+        lease = self.lease(row.run)
+        now = standing(row.owner, lease, Moment.now())
+        if not now.held and now.wait_seconds == 0:
+            return
+        held = f"run {row.run!r} is being run by another process ({told(row.owner or '')})"
+        if lease is None:
+            raise RunHeld(f"{held}; stop it first")
+        until = f"{lease.until_wall:%Y-%m-%d %H:%M:%S} UTC"
+        if now.held:
+            raise RunHeld(f"{held}, which holds it until {until} and goes on renewing that")
+        if not now.watch or seen != (lease.epoch, lease.beats):
+            raise LeaseLapsed(
+                f"{held}, whose lease ran out at {until} by its clock;"
+                f" waiting {now.wait_seconds:.0f} s to see whether it is renewed",
+                now.wait_seconds,
+                (lease.epoch, lease.beats),
+            )
+
+    def lease(self, run: RunId | str) -> Lease | None:
+        """Return a run's lease as its owner wrote it last."""
+        query = "SELECT epoch, beats, seconds, until_boot, until_wall FROM leases WHERE run = ?"
+        for row in self._query(query, (run,)):
+            return Lease.of_row(row)
+        return None
+
+    def renew(self, run: RunId, epoch: int, seconds: float) -> None:
+        """Let the lease of a run run for so many seconds from now.
+
+        Raises:
+            NotOwner: Another runtime has taken the run over.
+        """
+        now = Moment.now()
+        with self._transaction():
+            lease = self.lease(run)
+            if self.run(run).epoch != epoch:
+                raise NotOwner(f"run {run!r} was taken over by another runtime")
+            beats = 0 if lease is None else lease.beats + 1
+            self._lease(run, Lease.begun(epoch, seconds, now, beats=beats))
+
+    def held(self, row: RunRow) -> bool:
+        """Whether a runtime has the run: its owner lives as far as can be told, and says so."""
+        return standing(row.owner, self.lease(row.run), Moment.now()) != FREE
+
+    def _lease(self, run: RunId, lease: Lease) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", (run, *lease.row)
+        )
 
     def release(self, run: RunId, epoch: int) -> None:
         """Give up ownership, if it is still held."""
@@ -232,9 +311,7 @@ class Store:
     def _runs(self, where: str, values: tuple[Any, ...] = ()) -> Iterator[RunRow]:
         for row in self._query(f"SELECT {_RUN_COLUMNS} FROM runs {where}", values):  # noqa: S608
             run, project, path, started, status, owner, epoch, seq, head, seed, key, peaks = row
-            if status == "running" and (owner is None or is_dead(owner)):
-                status = "interrupted"
-            yield RunRow(
+            found = RunRow(
                 run=RunId(run),
                 project=project,
                 project_path=Path(path),
@@ -248,6 +325,9 @@ class Store:
                 content_key=key,
                 frontier=self._frontier(run, seq, peaks),
             )
+            if status == "running" and not self.held(found):
+                found = replace(found, status="interrupted")
+            yield found
 
     def _frontier(self, run: str, seq: int, peaks: bytes) -> Frontier:
         try:
@@ -361,6 +441,13 @@ class Store:
         )
         return [StoredItem(msgspec.json.decode(body, type=Item), now) for body, now in rows]
 
+    def version(self) -> tuple[int, int]:
+        """Return what changes when anyone has written, here or elsewhere; cheap to ask."""
+        try:
+            return self._db.pragma("data_version"), self._db.total_changes()
+        except apsw.Error as exc:
+            raise self._unreadable(exc) from exc
+
     def item(self, item: str) -> StoredItem:
         """Return one question.
 
@@ -375,12 +462,18 @@ class Store:
         """Put a person's answer where its run will find it. The first answer counts.
 
         Raises:
-            BadInput: The item is not open any more, past its deadline, or answered already.
+            BadInput: The item is not open any more, past its deadline, or answered already; its run
+                is over; or the answer names another proposal than the item does.
         """
         with self._transaction():
             stored = self.item(answer.item)
             if stored.state != "open":
                 raise BadInput(f"item {answer.item!r} is no longer open: it was {stored.state}")
+            run = self.run(stored.item.run)
+            if run.status in ("done", "failed"):
+                raise BadInput(f"item {answer.item!r} is of run {run.run!r}, which is {run.status}")
+            if answer.body.get("digest", about := stored.item.body.get("digest")) != about:
+                raise BadInput(f"item {answer.item!r} is about another proposal than the answer")
             deadline = stored.item.deadline
             if deadline is not None and answer.at > deadline:
                 raise BadInput(f"item {answer.item!r} expired at {deadline:%Y-%m-%d %H:%M:%S %Z}")
@@ -429,7 +522,7 @@ class Store:
         with self._transaction():
             self._db.pragma("secure_delete", True)
             for row in self.runs():
-                if row.alive:
+                if self.held(row):
                     raise BadInput(
                         f"run {row.run!r} of this home is being run; stop it first:"
                         " erasing writes the whole database anew"
@@ -474,13 +567,30 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
         except (apsw.Error, OSError) as exc:
-            raise StoreError(f"cannot write the journal in {str(self.home)!r}: {exc}") from exc
+            why = _why(exc)
+            raise StoreError(f"cannot write the journal in {str(self.home)!r}: {why}") from exc
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(sql, values)
         except apsw.Error as exc:
-            raise StoreError(f"cannot read the journal in {str(self.home)!r}: {exc}") from exc
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, exc: apsw.Error) -> StoreError:
+        return StoreError(f"cannot read the journal in {str(self.home)!r}: {_why(exc)}")
+
+
+def _why(exc: Exception) -> str:
+    """Return why the database refused, with the mend where there is one."""
+    match exc:
+        case apsw.FullError():
+            return "the disk is full; make room, then go on with the run"
+        case apsw.BusyError():
+            return f"another program holds its lock for longer than {BUSY_SECONDS} s; end it"
+        case apsw.ReadOnlyError():
+            return "it is read-only; see what became of its file system"
+        case _:
+            return str(exc)
 
 
 def _raw(value: Any) -> bytes:
@@ -490,7 +600,7 @@ def _raw(value: Any) -> bytes:
 
 def _write_ahead(db: apsw.Connection) -> None:
     """Turn the write-ahead log on; SQLite itself does not wait while another process does so."""
-    last = time.monotonic() + _BUSY_SECONDS
+    last = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             db.execute("PRAGMA journal_mode=WAL")

@@ -26,6 +26,7 @@ from monastery.runtime.events import (
     RewardIssued,
     RunEnded,
     RunInterrupted,
+    RunParked,
     RunResumed,
     RunStarted,
     SeedRevealed,
@@ -126,7 +127,7 @@ class Story:
     by_id: dict[str, SegmentStory] = field(default_factory=dict)
     boxes: list[BoxStarted] = field(default_factory=list)
     deaths: list[BoxDied] = field(default_factory=list)
-    stops: list[RunInterrupted | RunResumed] = field(default_factory=list)
+    stops: list[RunInterrupted | RunParked | RunResumed] = field(default_factory=list)
     posted: dict[str, ItemPosted] = field(default_factory=dict)
     seed: SeedRevealed | None = None
     ended: RunEnded | None = None
@@ -148,7 +149,7 @@ class Story:
         match record.event:
             case RunStarted() as event:
                 self.started, self.started_at = event, record.at
-            case RunResumed() | RunInterrupted() as event:
+            case RunResumed() | RunInterrupted() | RunParked() as event:
                 self.stops.append(event)
             case BoxStarted() as event:
                 self.boxes.append(event)

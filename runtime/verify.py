@@ -37,6 +37,7 @@ from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId, Sha256
 from monastery.runtime.store import GENESIS, Entry, RunRow, Store
 from monastery.runtime.verify_checkpoints import against
+from monastery.runtime.verify_waits import waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Finding:
     name: str
     verdict: bool | None
     reason: str
+
+
+_NEED_EVENTS = ("draws", "boundary", "outcome order", "waits")
+"""The verdicts that nobody can give on events that cannot be read."""
 
 
 class _Wrong(Exception):
@@ -83,7 +88,7 @@ def verify(
     try:
         told = [decode(entry) for entry in entries]
     except StoreError as exc:
-        unread = [Finding(name, None, str(exc)) for name in ("draws", "boundary", "outcome order")]
+        unread = [Finding(name, None, str(exc)) for name in _NEED_EVENTS]
         return [
             *findings,
             *unread,
@@ -94,6 +99,7 @@ def verify(
         _finding("draws", lambda: _draws(row, told)),
         _finding("boundary", lambda: _boundary(told)),
         _finding("outcome order", lambda: _outcome_order(store, told)),
+        _finding("waits", lambda: waits(told)),
         _finding("checkpoint", lambda: against(files, row.run, entries, key)),
     ]
 

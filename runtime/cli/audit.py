@@ -2,12 +2,13 @@
 
 import base64
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from monastery.runtime.cli import audit_answers, audit_view, output
+from monastery.runtime.cli import again, audit_answers, audit_view, output
 from monastery.runtime.cli.home import HomeOption, find_run, open_store
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import BadInput
@@ -66,6 +67,8 @@ def desk(
         sitting = Desk(store, terminal, name, wait=wait, run=only)
         with terminal.keys():
             sitting.sit()
+        answered = [store.item(given.item).item.run for given in sitting.answered]
+        _say_what_goes_on(store, answered)
     if json:
         output.as_json([_told(answer) for answer in sitting.answered])
 
@@ -198,6 +201,14 @@ def _send(store: Store, item: Item, by: str | None, body: dict[str, Any], *, jso
         output.as_json(_told(given))
     else:
         output.line(f"{visible_line(item.id)} is answered by {visible_line(given.by)}")
+    _say_what_goes_on(store, [item.run])
+
+
+def _say_what_goes_on(store: Store, runs: Iterable[str]) -> None:
+    """Say, of each run that waited for an answer and that nothing runs, how it goes on."""
+    output.flush()
+    for hint in sorted({hint for run in runs if (hint := again.after_answer(store, run))}):
+        output.note(hint)
 
 
 def _told(given: Answer) -> dict[str, Any]:

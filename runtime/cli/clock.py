@@ -10,6 +10,7 @@ from monastery.runtime.events import (
     ProposalFrozen,
     RunEnded,
     RunInterrupted,
+    RunParked,
     RunResumed,
     SegmentStarted,
 )
@@ -44,7 +45,7 @@ class Clock:
             case ProposalFrozen():
                 self._stop(record.at)
                 self._doing, self._since = "frozen", record.at
-            case RunInterrupted() | RunEnded():
+            case RunInterrupted() | RunParked() | RunEnded():
                 self._stop(record.at)
             case RunResumed() if self._last is not None:
                 self._stop(self._last)

@@ -53,7 +53,7 @@ def erase(
     sought = sys.stdin.read().rstrip("\n") if matching == "-" else matching
     with open_store(home) as store:
         row = find_run(store, run)
-        if row.alive:
+        if store.held(row):
             raise BadInput(f"run {row.run!r} is being run; stop it first, then erase")
         wanted = None if sought is None else sought.encode()
         found = plan(store, row, content=blob, segment=segment, matching=wanted)

@@ -15,9 +15,12 @@ from monastery.runtime.cli import output
 
 COMMANDS = {
     "run": "Run a project, with progress; go on with a run that was stopped.",
+    "wake": "Go on with every parked run whose answers have arrived.",
     "runs": "List the runs, the newest first.",
     "show": "Tell a run step by step.",
     "audit": "Answer what waits for a person: audits, questions, deeds.",
+    "resolve": "Say what became of a step whose outcome nobody knows.",
+    "forget": "End a stopped run for good, and remove the files of its box.",
     "verify": "Check a run's journal: integrity, completeness, draws, boundaries, order.",
     "export": "Write a run's segments and rewards, or its journal with proofs.",
     "key": "Print the public key that this home's checkpoints are signed with.",
@@ -68,7 +71,8 @@ def _version(value: bool) -> None:
 @app.callback(
     invoke_without_command=True,
     epilog="Example: monastery run examples/repair/project.yaml. Exit codes: 0 done, 1 the run "
-    "ended without success, 2 bad input, 3 this machine is not fit, 130 interrupted and resumable.",
+    "ended without success, 2 bad input, 3 this machine is not fit, 4 parked until people have "
+    "answered, 130 interrupted and resumable.",
 )
 def monastery(
     ctx: typer.Context,

@@ -16,6 +16,8 @@ from monastery.runtime.cli.runs import standing
 from monastery.runtime.cli.stopping import INTERRUPTED, Stop, mind_signals
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput, MonasteryError
+from monastery.runtime.heartbeat import Keep
+from monastery.runtime.kernel_timer import KernelTimer
 from monastery.runtime.many import Job, Watcher, live_all
 from monastery.runtime.ports import Desk
 from monastery.runtime.project_file import Loaded
@@ -137,17 +139,18 @@ async def _until_stopped(
         return compose.world(loaded, desk, calls, sandbox=sandbox)
 
     watcher = Watcher() if progress is None else progress.watcher
+    live = partial(live_all, keep=Keep(arm=KernelTimer().arm))
     async with trio.open_nursery() as nursery:
         scope = trio.CancelScope()
         await nursery.start(mind_signals, scope, stop)
         if progress is None:
             with scope:
-                await live_all(home, jobs, build, boxes=boxes, watcher=watcher)
+                await live(home, jobs, build, boxes=boxes, watcher=watcher)
         else:
             with progress.live():
                 nursery.start_soon(progress.tick)
                 with scope:
-                    await live_all(home, jobs, build, boxes=boxes, watcher=watcher)
+                    await live(home, jobs, build, boxes=boxes, watcher=watcher)
         nursery.cancel_scope.cancel()
 
 

@@ -19,6 +19,8 @@ from monastery.runtime.events import (
     ItemPosted,
     ModelCalled,
     ProposalFrozen,
+    RunParked,
+    RunResumed,
     SegmentStarted,
     StepCompleted,
     StepStarted,
@@ -133,6 +135,10 @@ class Progress:
                 doing = "being audited"
             case ItemPosted():
                 doing = "waiting for a person"
+            case RunParked():
+                doing = "parked"
+            case RunResumed():
+                doing = "opening the box"
             case GateDecided() | StepStarted():
                 doing = "being carried out"
             case StepCompleted():

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,20 +10,24 @@ import trio
 import typer
 
 from monastery.runtime import project_file
-from monastery.runtime.cli import compose, many, output, summary
+from monastery.runtime.cli import again, compose, many, output, summary
 from monastery.runtime.cli.home import HomeOption, find, find_run
 from monastery.runtime.cli.progress import Progress
 from monastery.runtime.cli.runs import steps_over
 from monastery.runtime.cli.stopping import INTERRUPTED, Stop, mind_signals
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput
+from monastery.runtime.heartbeat import Keep, take
 from monastery.runtime.journal import Record, records
+from monastery.runtime.kernel_timer import KernelTimer
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import Desk
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.run import World
-from monastery.runtime.runner import go, new_run
+from monastery.runtime.runner import go, go_until_parked, new_run
 from monastery.runtime.store import RunRow, Store
+
+PARKED = 4
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -58,6 +63,13 @@ def run(
     new: Annotated[
         bool, typer.Option("--new", help="Start afresh though a run of the project can go on.")
     ] = False,
+    exit_when_parked: Annotated[
+        bool,
+        typer.Option(
+            "--exit-when-parked",
+            help="Exit with 4 when the run waits for people alone; monastery wake goes on with it.",
+        ),
+    ] = False,
     home: HomeOption = None,
     json: Annotated[
         bool,
@@ -68,9 +80,11 @@ def run(
 
     Several projects, or several runs of each (--count), live at once in one process.
 
-    Ctrl-C stops a run so that it can go on: exit code 130. When a run of the same project was
-    stopped after its first proposal, a plain `run` does not start another one beside it: on a
-    terminal it asks, elsewhere it exits with 2 and says both commands (--resume RUN, --new).
+    Ctrl-C stops a run so that it can go on: exit code 130. A run that waits for people longer than
+    its project says is parked: its box is closed until they have answered. When a run of the same
+    project was stopped after its first proposal, a plain `run` does not start another one beside
+    it: on a terminal it asks, elsewhere it exits with 2 and says both commands (--resume RUN,
+    --new).
     """
     if not projects and resume is None:
         raise BadInput("no project: name a project file, or a run with --resume RUN")
@@ -81,7 +95,7 @@ def run(
     if resume == "all":
         if projects:
             raise BadInput("--resume all takes no project; name the home with --home")
-        raise typer.Exit(many.resume_all(home, _recorded_project, boxes=boxes, quiet=json))
+        raise typer.Exit(many.resume_all(home, recorded_project, boxes=boxes, quiet=json))
     if projects and len(projects) * count > 1:
         if resume is not None:
             raise BadInput(f"--resume {resume} takes one project at most, not {len(projects)}")
@@ -93,20 +107,22 @@ def run(
     if resume is not None:
         place = find(home, beside=None if project is None else project.parent.resolve())
         with Store.open(place, create=False) as store:
-            code = _resume(store, find_run(store, resume), project, quiet=json)
+            row = find_run(store, resume)
+            code = _resume(store, row, project, quiet=json, leaves=exit_when_parked)
     else:
         assert project is not None
         loaded = project_file.load(project)
         with Store.open(find(home, beside=loaded.folder)) as store:
             stopped = None if new else _stopped(store, loaded)
             if stopped is not None and _go_on(store, stopped, loaded):
-                code = _resume(store, stopped, project, quiet=json)
+                code = _resume(store, stopped, project, quiet=json, leaves=exit_when_parked)
             else:
-                code = _live(store, new_run(store, loaded), loaded, quiet=json)
+                row = new_run(store, loaded)
+                code = _live(store, row, loaded, quiet=json, leaves=exit_when_parked)
     raise typer.Exit(code)
 
 
-def _recorded_project(store: Store, row: RunRow) -> Loaded:
+def recorded_project(store: Store, row: RunRow) -> Loaded:
     """Return the project of a run as its journal recorded it; the file may be another by now.
 
     A run that was killed before its first event has recorded none: then the file is read.
@@ -118,20 +134,21 @@ def _recorded_project(store: Store, row: RunRow) -> Loaded:
     return project_file.load(row.project_path)
 
 
-def _resume(store: Store, row: RunRow, project: Path | None, *, quiet: bool) -> int:
+def _resume(store: Store, row: RunRow, project: Path | None, *, quiet: bool, leaves: bool) -> int:
     if project is not None and project.parent.resolve() / project.name != row.project_path:
         raise BadInput(f"run {row.run!r} is of {str(row.project_path)!r}, not of {str(project)!r}")
-    loaded = _recorded_project(store, row)
-    return _live(store, store.claim(row.run, this_process()), loaded, quiet=quiet)
+    loaded = recorded_project(store, row)
+    taken = trio.run(partial(take, store, row.run, this_process(), say=output.note))
+    return _live(store, taken, loaded, quiet=quiet, leaves=leaves)
 
 
 def _stopped(store: Store, loaded: Loaded) -> RunRow | None:
-    """Return the newest interrupted run of this project that got as far as a proposal."""
+    """Return the newest stopped or parked run of this project that got as far as a proposal."""
     ours = (row for row in store.runs() if row.project_path == loaded.path)
     for row in ours:
-        if row.status == "interrupted" and any(
-            record.event.type == "proposal.frozen" for record in records(store, row.run)
-        ):
+        if row.status not in ("interrupted", "parked") or store.held(row):
+            continue
+        if any(record.event.type == "proposal.frozen" for record in records(store, row.run)):
             return row
     return None
 
@@ -142,14 +159,14 @@ def _go_on(store: Store, row: RunRow, loaded: Loaded) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise BadInput(
             f"run {row.run!r} of this project, started {at}, was stopped and can go on:"
-            f" {_again(store, row)}; or start afresh: monastery run --new"
-            f" {shlex.quote(_short(loaded.path))}"
+            f" {again.resume(store, row)}; or start afresh: monastery run --new"
+            f" {shlex.quote(again.short(loaded.path))}"
         )
     output.note(f"Run {row.run} of this project, started {at}, was stopped and can go on.")
     return typer.confirm("Go on with it? (no starts afresh)", default=True, err=True)
 
 
-def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool) -> int:
+def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool, leaves: bool) -> int:
     progress = None if quiet else Progress(store.blob, step=steps_over(store, row) + 1)
     if progress is not None:
         verb = "starts" if row.seq == 0 else "goes on"
@@ -158,10 +175,10 @@ def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool) -> int:
             output.line(f"goal: {visible_line(loaded.project.goal)}")
     stop = Stop()
     try:
-        trio.run(_until_stopped, store.home, row, loaded, progress, stop)
+        trio.run(_until_stopped, store.home, row, loaded, progress, stop, leaves)
     except BaseException:
         if store.run(row.run).status == "interrupted" and store.run(row.run).seq > 0:
-            output.note(f"run {row.run} can go on: {_again(store, row)}")
+            output.note(f"run {row.run} can go on: {again.resume(store, row)}")
         raise
     told = summary.read(store, row)
     with output.unread_is_fine():
@@ -171,15 +188,23 @@ def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool) -> int:
             output.line()
             for text in summary.lines(told):
                 output.line(text)
-            output.line(f"details   monastery show {row.run}{_home(store)}")
+            output.line(f"details   monastery show {row.run}{again.home_option(store)}")
+    if told.row.status == "parked":
+        by = f"stopped by {stop.by}" if stop.by else "parked"
+        home = again.home_option(store)
+        output.note(
+            f"{by}: the run waits for people (monastery audit list{home});"
+            f" when they have answered, go on with: monastery wake{home}"
+        )
+        return INTERRUPTED if stop.by else PARKED
     if told.row.status == "interrupted":
-        output.note(f"stopped by {stop.by}; go on with: {_again(store, row)}")
+        output.note(f"stopped by {stop.by}; go on with: {again.resume(store, row)}")
         return INTERRUPTED
     return 0 if told.row.status == "done" else 1
 
 
 async def _until_stopped(
-    home: Path, row: RunRow, loaded: Loaded, progress: Progress | None, stop: Stop
+    home: Path, row: RunRow, loaded: Loaded, progress: Progress | None, stop: Stop, leaves: bool
 ) -> None:
     """Live a run to its end, or until a signal stops it."""
 
@@ -193,32 +218,17 @@ async def _until_stopped(
         if progress is not None:
             progress.watch(record)
 
+    live = go_until_parked if leaves else go
+    keep = Keep(arm=KernelTimer().arm)
     async with trio.open_nursery() as nursery:
         scope = trio.CancelScope()
         await nursery.start(mind_signals, scope, stop)
         if progress is None:
             with scope:
-                await go(home, row, loaded, build, watch)
+                await live(home, row, loaded, build, watch, keep=keep)
         else:
             with progress.live():
                 nursery.start_soon(progress.tick)
                 with scope:
-                    await go(home, row, loaded, build, watch)
+                    await live(home, row, loaded, build, watch, keep=keep)
         nursery.cancel_scope.cancel()
-
-
-def _again(store: Store, row: RunRow) -> str:
-    return f"monastery run --resume {row.run}{_home(store)}"
-
-
-def _home(store: Store) -> str:
-    """Return the option that finds this home from here, if one is needed."""
-    if find().resolve() == store.home.resolve():
-        return ""
-    return f" --home {shlex.quote(_short(store.home))}"
-
-
-def _short(path: Path) -> str:
-    """Return a path as one writes it from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

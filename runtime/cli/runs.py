@@ -14,8 +14,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def runs(home: HomeOption = None, json: output.JsonOption = False) -> None:
     """List the runs, the newest first.
 
-    A run is waiting (it has not begun), running, interrupted, done or failed. One that waits or was
-    interrupted can go on: monastery run --resume RUN.
+    A run is waiting (it has not begun), running, interrupted (it can go on: monastery run --resume
+    RUN), parked (it waits for people without a box: monastery audit, monastery wake), done or
+    failed.
     """
     with open_store(home) as store:
         rows = store.runs()

@@ -29,6 +29,7 @@ _STATUS_STYLES = {
     "unknown": "bold red",
     "running": "cyan",
     "interrupted": "yellow",
+    "parked": "cyan",
 }
 _COLUMNS = ["#", "KIND", "PROPOSAL", "THOUGHT", "CALLS", "AUDIT", "GATE", "OUTCOME", "REWARD"]
 _GAP = "  "
@@ -91,6 +92,9 @@ def heading(view: View) -> Text:
     began = when(row.started)
     if story.ended_at is not None:
         began += f", ended after {seconds((story.ended_at - row.started).total_seconds())}"
+    parked = sum(stop.type == "run.parked" for stop in story.stops)
+    if parked:
+        began += f", parked {parked} times" if parked > 1 else ", parked once"
     resumed = sum(stop.type == "run.resumed" for stop in story.stops)
     if resumed:
         began += f", resumed {resumed} times" if resumed > 1 else ", resumed once"

@@ -24,6 +24,7 @@ from monastery.runtime.events import (
     RewardIssued,
     RunEnded,
     RunInterrupted,
+    RunParked,
     RunResumed,
     SegmentPrinted,
     SegmentStarted,
@@ -79,6 +80,10 @@ def _told(event: Event, executors: Mapping[str, Executor], blob: ReadBlob) -> st
             return "run goes on"
         case RunInterrupted():
             return f"run stopped: {event.reason}"
+        case RunParked():
+            return (
+                f"run parked, its box is closed: {count(len(event.items), 'question')} for people"
+            )
         case RunEnded():
             return f"run ended{'' if event.success else ' without success'}: {event.reason}"
         case SegmentPrinted():

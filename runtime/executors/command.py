@@ -71,6 +71,10 @@ class CommandSettings(StepSettings):
     max_output: Size = 64 << 10
     idempotent: bool = False
 
+    def can_look(self) -> bool:
+        """Whether it may be run again to find out: nothing else tells what a program did."""
+        return self.idempotent
+
 
 class _Call(payloads.Strict):
     command: str
@@ -107,6 +111,8 @@ class CommandExecutor:
                 faults.append(f"env.{name}: the runtime sets this itself; take it out")
             elif reference and reference[1] not in os.environ:
                 faults.append(f"env.{name}: {value} is not set; export it before the run")
+        if settings.unknown == "look" and not settings.can_look():
+            faults.append("unknown: is 'look', but only an `idempotent: true` one can; write ask")
         return faults
 
     def check(self, payload: bytes) -> None:

@@ -141,7 +141,15 @@ def test_verify_gives_separate_verdicts(cli: Cli, run: RunId) -> None:
     """A whole record holds in every respect."""
     ran = cli("verify", run, "--json")
     assert ran.code == 0
-    names = ["integrity", "completeness", "draws", "boundary", "outcome order", "checkpoint"]
+    names = [
+        "integrity",
+        "completeness",
+        "draws",
+        "boundary",
+        "outcome order",
+        "waits",
+        "checkpoint",
+    ]
     assert [one["name"] for one in ran.json["findings"]] == names
     assert all(one["verdict"] is True for one in ran.json["findings"])
     assert cli("verify", run).out.count(" holds ") == len(names)

@@ -23,8 +23,12 @@ RUN = RunId("run-1")
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
+JUMPED = [0.0]
+"""By how much somebody has set the wall clock [seconds]."""
+
+
 def _clock() -> datetime:
-    return NOW + timedelta(seconds=trio.current_time())
+    return NOW + timedelta(seconds=trio.current_time() + JUMPED[0])
 
 
 def _item(name: str = "1.audit", seconds: float | None = 60.0) -> Item:
@@ -119,4 +123,40 @@ async def test_withdrawing_makes_only_the_named_questions_inert(tmp_path: Path) 
         assert states == {"1.audit": "withdrawn", "2.audit": "open"}
         await trio.sleep(1)
         assert len(nursery.child_tasks) == 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+async def test_setting_the_clock_neither_ends_a_question_nor_keeps_it_open(
+    tmp_path: Path, jump: float
+) -> None:
+    """Set by a day either way while it waits, it is open for its minute and then expires."""
+    expired = trio.Event()
+
+    async def ask(desk: StoreDesk) -> None:
+        assert await desk.ask(_item()) is None
+        expired.set()
+
+    async with _desk(tmp_path) as (desk, store, _), trio.open_nursery() as nursery:
+        nursery.start_soon(ask, desk)
+        await trio.sleep(1)
+        JUMPED[0] = jump
+        try:
+            await trio.sleep(58)
+            assert store.item(_item().id).state == "open"
+            await trio.sleep(3)
+            assert expired.is_set()
+            assert store.item(_item().id).state == "expired"
+        finally:
+            JUMPED[0] = 0.0
+
+
+async def test_an_answer_to_a_run_that_is_over_is_refused(tmp_path: Path) -> None:
+    """Nothing would come of it; the person is told so."""
+    async with _desk(tmp_path) as (desk, store, _), trio.open_nursery() as nursery:
+        nursery.start_soon(desk.ask, _item())
+        await trio.sleep(1)
+        store._db.execute("UPDATE runs SET status = 'failed'")
+        with pytest.raises(BadInput, match="which is failed"):
+            store.answer(_answer(_item()))
         nursery.cancel_scope.cancel()

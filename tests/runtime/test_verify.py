@@ -21,7 +21,15 @@ from tests.runtime.world import SetAuditor, Small, approve, notes
 Bodies = list[dict[str, Any]]
 pytestmark = pytest.mark.virtual
 
-VERDICTS = ["integrity", "completeness", "draws", "boundary", "outcome order", "checkpoint"]
+VERDICTS = [
+    "integrity",
+    "completeness",
+    "draws",
+    "boundary",
+    "outcome order",
+    "waits",
+    "checkpoint",
+]
 
 
 async def _recorded(home: Path) -> RunId:

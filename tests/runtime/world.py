@@ -140,7 +140,7 @@ class Small:
             self.desk = desk
             return World(self.sandbox, self.auditors, {"note": self.notebook}, self.policy)
 
-        return await go(self.home, row, self.loaded, build, watch, hop=inline)
+        return await go(self.home, row, self.loaded, build, watch, hop=inline, keep=None)
 
     @property
     def types(self) -> list[str]:

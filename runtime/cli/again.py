@@ -1,0 +1,37 @@
+"""The commands that go on with a run, as one types them from here."""
+
+import shlex
+from pathlib import Path
+
+from monastery.runtime.cli.home import find
+from monastery.runtime.store import RunRow, Store
+
+
+def resume(store: Store, row: RunRow) -> str:
+    """Return the command that goes on with this run."""
+    return f"monastery run --resume {row.run}{home_option(store)}"
+
+
+def after_answer(store: Store, run: str) -> str | None:
+    """Return what to say to someone who answered a run's question, when nothing runs it."""
+    row = store.run(run)
+    if row.status in ("done", "failed") or store.held(row):
+        return None
+    if row.status == "parked":
+        command = f"monastery wake{home_option(store)}"
+    else:
+        command = resume(store, row)
+    return f"nothing runs {row.run} now; go on with: {command}"
+
+
+def home_option(store: Store) -> str:
+    """Return the option that finds this home from here, if one is needed."""
+    if find().resolve() == store.home.resolve():
+        return ""
+    return f" --home {shlex.quote(short(store.home))}"
+
+
+def short(path: Path) -> str:
+    """Return a path as one writes it from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
