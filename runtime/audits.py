@@ -40,7 +40,8 @@ async def show(run: Run, proposal: Proposal, earlier: Sequence[EarlierStep]) -> 
         run.project.goal,
         proposal,
         rendering=run.world.executors[proposal.kind].render(proposal.payload),
-        settings=run.project.steps[proposal.kind].model_dump(mode="json"),
+        # Who is asked about an unknown outcome is nothing to judge a proposal by.
+        settings=run.project.steps[proposal.kind].model_dump(mode="json", exclude={"unknown"}),
         earlier=earlier,
     )
     told = run.story.by_id[proposal.segment].shown

@@ -114,7 +114,7 @@ class BoxDied(_Strict):
     """The box broke: how, and why; what follows says whether the run can go on."""
 
     type: Literal["box.died"] = "box.died"
-    how: Literal["died", "not frozen", "misbehaved", "limit exceeded"]
+    how: Literal["died", "lost", "not frozen", "misbehaved", "limit exceeded"]
     reason: str
     out_of_memory: bool
 
@@ -168,11 +168,14 @@ class ProposalFrozen(_Strict):
     """A proposal was received and the box is frozen.
 
     `digest` covers segment, kind, payload, rationale and evidence; `probability` and `stratum` are
-    fixed here, before the draw.
+    fixed here, before the draw. `box` asked for it in its call number `call`: should it outlive its
+    runtime, and ask the next one again, it is known to be the same proposal.
     """
 
     type: Literal["proposal.frozen"] = "proposal.frozen"
     segment: str
+    box: str = ""
+    call: Annotated[int, Field(ge=0)] = 0
     kind: str
     payload: BlobRef
     rationale: BlobRef

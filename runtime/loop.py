@@ -41,6 +41,7 @@ from monastery.runtime.records import (
     Scored,
 )
 from monastery.runtime.run import Run
+from monastery.runtime.unheard import Unheard, unheard
 
 
 async def live(run: Run, spec: BoxSpec) -> Ending:
@@ -55,12 +56,11 @@ async def live(run: Run, spec: BoxSpec) -> Ending:
         StoreError: The journal cannot be written.
     """
     async with run.world.sandbox.open(run.id, spec) as box, trio.open_nursery() as model_calls:
-        ending = await settle(run, box)
+        ending, missed = await settle(run, box), None
         if ending is None:
-            agent = run.project.agent
-            await box.start_agent(agent.command, env=agent.env, history=history(run.store, run.id))
+            missed = await enter(run, box)
         while ending is None:
-            asked = await think(run, box, model_calls)
+            asked = await think(run, box, model_calls, missed)
             if isinstance(asked, Ending):
                 ending = asked
                 break
@@ -105,8 +105,29 @@ async def settle(run: Run, box: Box) -> Ending | None:
     return ending_by(decision, proposal)
 
 
-async def think(run: Run, box: Box, model_calls: trio.Nursery) -> ProposalRequest | Ending:
+async def enter(run: Run, box: Box) -> Unheard | None:
+    """Start the agent with its history; in a box that outlived its runtime, let it go on.
+
+    Returns:
+        What that box may have to be told of its last proposal.
+    """
+    if box.facts.work == "live" and await box.rejoin():
+        return unheard(run.store, run.id, box.facts.box)
+    agent = run.project.agent
+    await box.start_agent(agent.command, env=agent.env, history=history(run.store, run.id))
+    return None
+
+
+async def think(
+    run: Run, box: Box, model_calls: trio.Nursery, missed: Unheard | None = None
+) -> ProposalRequest | Ending:
     """Let the agent think until it proposes something that can be judged, or ends.
+
+    Args:
+        run: The run.
+        box: Its box, which is not frozen.
+        model_calls: Where its calls are carried.
+        missed: What came of a proposal that is recorded, should the agent make it again.
 
     Returns:
         Its proposal; or how the run ended: the program exited, or used up its time or its steps.
@@ -122,6 +143,10 @@ async def think(run: Run, box: Box, model_calls: trio.Nursery) -> ProposalReques
                 note_printed(run, box)
                 return _ending_of(said)
             if isinstance(said, ProposalRequest):
+                if missed is not None and said.call == missed.call:
+                    box.take_transcript()  # of the segment that the proposal ended
+                    await tell(run, box, said, missed.outcome, missed.feedback)
+                    continue
                 reason = _why_not(run, said)
                 if reason is None:
                     return said
@@ -154,6 +179,8 @@ async def freeze(run: Run, box: Box, asked: ProposalRequest) -> Proposal:
     await run.journal.append(
         ProposalFrozen(
             segment=segment.id,
+            box=box.facts.box,
+            call=asked.call,
             kind=asked.kind,
             payload=run.journal.ref(asked.payload),
             rationale=run.journal.ref(rationale),
@@ -283,9 +310,16 @@ async def thaw(
     run: Run, box: Box, asked: ProposalRequest, decision: Decision, outcome: Outcome
 ) -> None:
     """Let the box go on, and put the outcome into the agent's hands."""
-    told_more = run.project.audit.feedback == "full"
     await box.thaw()
     run.delivery.release()
+    await tell(run, box, asked, outcome, decision.feedback)
+
+
+async def tell(
+    run: Run, box: Box, asked: ProposalRequest, outcome: Outcome, feedback: str | None
+) -> None:
+    """Put the outcome of the step that was carried out last into the agent's hands."""
+    told_more = run.project.audit.feedback == "full"
     await box.answer(
         asked.call,
         {
@@ -293,7 +327,7 @@ async def thaw(
             "kind": asked.kind,
             "step": run.segment.index - 1,
             "content": outcome.content,
-            "feedback": decision.feedback if told_more else None,
+            "feedback": feedback if told_more else None,
         },
     )
 

@@ -109,10 +109,13 @@ class Box(Cell, Protocol):
         """Let every process in the box go on."""
         ...
 
-    async def rejoin(self) -> None:
+    async def rejoin(self) -> bool:
         """Let a box go on that was found alive and is frozen; only for those.
 
         What its agent asked the runtime before this one, and was not answered, is received again.
+
+        Returns:
+            Whether its agent's program had been started; what became of it is received.
         """
         ...
 

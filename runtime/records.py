@@ -179,7 +179,8 @@ class BoxFacts:
         image_digest: The image by content.
         freezer: How it is frozen: ``cgroup-v1``, ``cgroup-v2``, ``engine`` or ``signals``.
         work: ``new`` when its work folder was filled from the project, ``kept`` when an earlier
-            box of the same run left it, ``snapshot`` when it is a fork.
+            box of the same run left it, ``live`` when the box itself lived on, ``snapshot`` when it
+            is a fork.
         waived: The promises that its engine does not keep, and the project does without.
     """
 

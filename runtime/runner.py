@@ -3,7 +3,9 @@
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,8 @@ from monastery.runtime.draw import commitment, new_seed
 from monastery.runtime.errors import (
     BadInput,
     BoxError,
+    BoxLost,
+    EngineUnavailable,
     FreezeFailed,
     GuestMisbehaved,
     LimitExceeded,
@@ -53,6 +57,9 @@ Watch = Callable[[Record], None]
 """Told of every event when it is durable; must not block or raise."""
 
 _LAST_WORDS_SECONDS = 10.0
+_ENGINE_SECONDS = 120.0
+"""How long a run waits for an engine that went away under its box."""
+_ENGINE_POLL_SECONDS = 0.5
 _KEEP = Keep()
 
 
@@ -222,7 +229,7 @@ async def _go(
     await begin(journal, story, row, loaded)
     ended, ending = _agent_ended(story), None
     try:
-        await world.sandbox.reap()
+        await world.sandbox.reap(partial(_is_not_over, store))
         async with trio.open_nursery() as around:
             async with journal.checkpointed(), trio.open_nursery() as later:
                 run = Run(
@@ -248,7 +255,7 @@ async def _go(
                 )
                 await _take_up_deferred(run, past.deferred)
                 if ended is None:
-                    ended = await live(run, spec_of(loaded.project, loaded.folder))
+                    ended = await live_on(run, spec_of(loaded.project, loaded.folder))
             ending = ended
             around.cancel_scope.cancel()
         if ending is None:
@@ -266,6 +273,41 @@ async def _go(
     await desk.withdraw(row.run)
     await end(journal, row, ending)
     return ending
+
+
+async def live_on(run: Run, spec: BoxSpec) -> Ending:
+    """Live a run to its end; when only the way to its box broke off, wait for the engine and go on.
+
+    An engine that is restarted leaves its boxes alive (``live-restore``) or ends them: the run goes
+    on in the same box or in a new one.
+
+    Raises:
+        MonasteryError: See `live`; and when the engine does not come back.
+    """
+    lost_at: float | None = None
+    while True:
+        try:
+            return await live(run, spec)
+        except Exception as exc:
+            broke, now = cause(exc), trio.current_time()
+            if isinstance(broke, BoxLost):
+                run.journal.note(_death(broke))
+                log.warning("box.lost", run=run.id, reason=str(broke))
+                lost_at = now
+            elif not isinstance(broke, EngineUnavailable) or lost_at is None:
+                raise
+            if now > lost_at + _ENGINE_SECONDS:
+                raise
+        run = replace(run, delivery=trio.Lock())  # the frozen box had it
+        await trio.sleep(_ENGINE_POLL_SECONDS)
+
+
+def _is_not_over(store: Store, run: RunId) -> bool:
+    """Whether a box that lived on may be needed: its run is in this home, and can go on."""
+    try:
+        return store.run(run).status not in ("done", "failed")
+    except BadInput:
+        return False
 
 
 def _agent_ended(story: Story) -> Ending | None:
@@ -308,7 +350,9 @@ async def _take_up_deferred(run: Run, deferred: Mapping[str, tuple[EarlierStep, 
 
 def _death(broke: BoxError) -> events.BoxDied:
     """Return the event that tells how a box broke; it is written with the stop or the end."""
-    how: Literal["died", "not frozen", "misbehaved", "limit exceeded"] = "died"
+    how: Literal["died", "lost", "not frozen", "misbehaved", "limit exceeded"] = "died"
+    if isinstance(broke, BoxLost):
+        how = "lost"
     if isinstance(broke, FreezeFailed):
         how = "not frozen"
     elif isinstance(broke, GuestMisbehaved):

@@ -90,7 +90,7 @@ def migrate(db: apsw.Connection, name: str) -> None:
         version = db.pragma("user_version")  # again: another process may have been first
         if version > SCHEMA_VERSION:
             raise StoreError(f"{name} is of version {version}, this program reads {SCHEMA_VERSION}")
-        if version:
+        if 0 < version < SCHEMA_VERSION:
             _refuse_while_running(db, name, version)
         for migration in _MIGRATIONS[version:]:
             migration(db)

@@ -219,9 +219,13 @@ class Guest:
         """Say that we are there, and how things stand."""
         disk = os.statvfs(self.work)
         room = disk.f_blocks * disk.f_frsize
-        line = b'{"op":"hello","python":"%d.%d","room":%d,"greeting":%d,"calls":%d,"printed":%d}\n'
-        version = sys.version_info[:2]
-        self.say(line % (*version, room, greeting, self.last_call, self.printed_bytes))
+        agent = b"false" if self.agent is None and self.exited is None else b"true"
+        line = (
+            b'{"op":"hello","python":"%d.%d","room":%d,"greeting":%d,"calls":%d,"printed":%d,'
+            b'"agent":%s}\n'
+        )
+        state = greeting, self.last_call, self.printed_bytes, agent
+        self.say(line % (*sys.version_info[:2], room, *state))
 
     def mind_silence(self, due: float) -> None:
         """Stop the box while there is no runtime; leave when none comes."""

@@ -92,8 +92,11 @@ class GuestBox:
         self.link.frozen = False
         self.link.beat()
 
-    async def rejoin(self) -> None:
+    async def rejoin(self) -> bool:
         """Let a box that outlived its runtime go on, and hear again what its agent asks.
+
+        Returns:
+            Whether its agent's program had been started.
 
         Raises:
             BoxDied: Its guest does not answer.
@@ -101,6 +104,7 @@ class GuestBox:
         self._killed_before = self._memory_kills()
         await self.thaw()
         await self.link.greet(limit_seconds=_GREET_SECONDS)
+        return self.link.had_agent
 
     def take_transcript(self) -> Transcript:
         """Return what the agent printed since the last call, and forget it."""

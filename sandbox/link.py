@@ -150,6 +150,7 @@ class GuestLink:
         self.frozen = False
         self.python = ""
         self.room_bytes = 0
+        self.had_agent = False
         self._stream = stream
         self._limits = limits
         self._max_calls = wire.MAX_CALLS if calls else 0
@@ -412,8 +413,9 @@ class GuestLink:
                 self._close_call(call)
             case wire.Exited(code=code):
                 self._tell(AgentExited(code))
-            case wire.Hello(python=python, room=room):
-                self.python, self.room_bytes = python, room
+            case wire.Hello():
+                self.python, self.room_bytes = message.python, message.room
+                self.had_agent = message.agent
                 self._greeted.set()
 
     def _job(self, number: int) -> _Job | None:

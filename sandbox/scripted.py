@@ -232,7 +232,7 @@ class ScriptedBox(ScriptedCell):
             self._thawed = trio.Event()
         return 0.0
 
-    async def rejoin(self) -> None:
+    async def rejoin(self) -> bool:
         """Refuse: these boxes end with their process, and none is found alive."""
         raise AssertionError("a scripted box does not outlive its runtime")
 

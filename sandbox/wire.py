@@ -62,6 +62,7 @@ class Hello(_Message, tag="hello"):
         greeting: The greeting that it answers, 0 when it was just started.
         calls: How many calls the agent made before; those of them that are open follow.
         printed: How much the agent printed since its last proposal was answered [bytes].
+        agent: Whether the agent's program has been started.
     """
 
     python: Annotated[str, msgspec.Meta(max_length=16)]
@@ -69,6 +70,7 @@ class Hello(_Message, tag="hello"):
     greeting: Count
     calls: Count
     printed: Count
+    agent: bool
 
 
 class Done(_Message, tag="done"):

@@ -1,5 +1,7 @@
 """The composition root: the only module that imports sandboxes, auditors and policies."""
 
+from pathlib import Path
+
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
 from monastery.policies.scripted import ScriptedPolicy
@@ -16,29 +18,33 @@ from monastery.sandbox.weak import run_weak
 __all__ = ["Finding", "examine", "run_weak", "sandbox", "world"]
 
 
-def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox | None = None) -> World:
+def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox) -> World:
     """Return the adapters that a project asks for.
 
     Args:
         loaded: The project.
         desk: Where questions to people are put.
         calls: How many model calls the run's journal holds already.
-        sandbox: One that several runs share.
+        sandbox: Where its box is opened; several runs may share one.
 
     Raises:
         MonasteryError: One of them cannot be had.
     """
     return World(
-        sandbox=sandbox or DockerSandbox(),
+        sandbox=sandbox,
         auditors=[_auditor(one, loaded, desk) for one in loaded.project.audit.auditors],
         executors=executors(loaded, desk),
         policy=_policy(loaded, calls),
     )
 
 
-def sandbox() -> Sandbox:
-    """Return the sandbox of this machine's engine."""
-    return DockerSandbox()
+def sandbox(home: Path | None = None) -> Sandbox:
+    """Return the sandbox of this machine's engine.
+
+    Args:
+        home: Where the journals of the runs are kept, so that a box can outlive its runtime.
+    """
+    return DockerSandbox(home=home)
 
 
 def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:

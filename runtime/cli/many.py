@@ -133,7 +133,7 @@ async def _until_stopped(
     home: Path, jobs: list[Job], boxes: int, progress: ManyProgress | None, stop: Stop
 ) -> None:
     """Live all runs to their ends, or until a signal stops them."""
-    sandbox = compose.sandbox()
+    sandbox = compose.sandbox(home)
 
     def build(loaded: Loaded, desk: Desk, calls: int) -> World:
         return compose.world(loaded, desk, calls, sandbox=sandbox)

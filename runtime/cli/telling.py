@@ -67,8 +67,9 @@ def _told(event: Event, executors: Mapping[str, Executor], blob: ReadBlob) -> st
     match event:
         case BoxStarted():
             digest = event.image_digest.removeprefix("sha256:")[:12]
+            opened = "joined, it lived on" if event.work == "live" else "opened"
             return (
-                f"box {event.box[:12]} opened: image {digest}, {event.engine_runtime}, frozen by"
+                f"box {event.box[:12]} {opened}: image {digest}, {event.engine_runtime}, frozen by"
                 f" {event.freezer}, work folder {event.work}"
             )
         case BoxDied():

@@ -22,7 +22,7 @@ _KEPT = ("run.started", "run.resumed", "box.started", "segment.started", "model.
 _KEPT += ("proposal.refused", "proposal.frozen", "audit.drawn", "audit.shown", "audit.voted")
 _KEPT += ("audit.scored", "reward.issued", "gate.decided", "step.started", "step.unresolved")
 _KEPT += ("step.completed", "item.posted", "item.answered", "seed.revealed", "run.ended")
-_BOX = ("start_agent", "freeze", "changes", "answer", "thaw", "fork")
+_BOX = ("start_agent", "rejoin", "freeze", "changes", "answer", "thaw", "fork")
 _DONE = ("open", "reap", "forget", *_BOX, "judge", "call", "execute", "reconcile")
 _DONE += ("checkpoint",)
 

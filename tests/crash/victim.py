@@ -65,15 +65,17 @@ def _live(arguments: Sequence[str], points: Points, told: int | None) -> NoRetur
         loaded: Loaded,
         build: Callable[[Desk, int], World],
         watch: Callable[[Record], None],
+        **more: Any,
     ) -> Any:
         def tell(record: Record) -> None:
             if told is not None:
                 _tell(told, record)
             watch(record)
 
-        return await go(
-            home, row, loaded, lambda desk, calls: points.around_world(build(desk, calls)), tell
-        )
+        def built(desk: Desk, calls: int) -> World:
+            return points.around_world(build(desk, calls))
+
+        return await go(home, row, loaded, built, tell, **more)
 
     run.go = watched  # type: ignore[assignment]
     sys.argv = ["monastery", *arguments]

@@ -8,7 +8,9 @@ import trio
 
 from monastery.sandbox import wire
 
-HELLO = b'{"op":"hello","python":"3.11","room":1,"greeting":0,"calls":0,"printed":0}\n'
+HELLO = (
+    b'{"op":"hello","python":"3.11","room":1,"greeting":0,"calls":0,"printed":0,"agent":false}\n'
+)
 _WORDS = (b"", b"{}", b"a", b"\0", b'{"a":1}', b'{"a":1e999}', b'{"a":1,"a":2}', b'"\\ud800"')
 _NUMBERS = (0, 1, 2, 3, -1, 17, 1 << 31, 1 << 63, 1 << 64, 10**30)
 _SIZES = (0, 1, 2, 7, 300, 4096, (8 << 20) + 1, -1, 1 << 62)

@@ -81,13 +81,15 @@ MISBEHAVIOURS = {
         [
             b'{"op":"hello","python":"'
             + b"3" * 400
-            + b'","room":1,"greeting":0,"calls":0,"printed":0}\n'
+            + b'","room":1,"greeting":0,"calls":0,"printed":0,"agent":false}\n'
         ],
         "",
     ),
     "half a message": ([HELLO, b'{"op":"do', b'ne","job"\n'], "no message"),
     "a lone surrogate": (
-        [b'{"op":"hello","python":"\\ud800","room":1,"greeting":0,"calls":0,"printed":0}\n'],
+        [
+            b'{"op":"hello","python":"\\ud800","room":1,"greeting":0,"calls":0,"printed":0,"agent":false}\n'
+        ],
         "",
     ),
     "a NUL": ([HELLO, b'\0{"op":"done","job":1}\n'], "no message"),

@@ -13,6 +13,7 @@ import trio.testing
 
 from monastery.runtime.errors import BoxDied
 from monastery.runtime.events import SegmentStarted
+from monastery.runtime.heartbeat import Keep
 from monastery.runtime.journal import Record
 from monastery.runtime.many import Berth, BerthedSandbox, Job, Watcher, live_all
 from monastery.runtime.ports import Box, Desk
@@ -93,7 +94,13 @@ class Crowd:
 
         state = watcher.state if watcher is not None else Watcher().state
         await live_all(
-            self.home, jobs, build, boxes=boxes, watcher=Watcher(event, state, built), hop=hop
+            self.home,
+            jobs,
+            build,
+            boxes=boxes,
+            watcher=Watcher(event, state, built),
+            hop=hop,
+            keep=None if hop is inline else Keep(),
         )
 
 
@@ -119,7 +126,7 @@ async def test_a_hundred_runs_come_to_their_ends_with_a_fair_share_each(tmp_path
     with Store.open(tmp_path) as store:
         assert [row.status for row in store.runs()] == ["done"] * 100
         for job in jobs:
-            assert [one.verdict for one in verify(store, job.run)] == [True] * 6
+            assert [one.verdict for one in verify(store, job.run)] == [True] * 7
             assert crowd.notebooks[job.run].done == [b"%d" % n for n in range(16)]
 
 

@@ -47,7 +47,9 @@ class PlayedStream:
         await trio.lowlevel.checkpoint()
 
 
-HELLO = b'{"op":"hello","python":"3.11","room":1,"greeting":0,"calls":0,"printed":0}\n'
+HELLO = (
+    b'{"op":"hello","python":"3.11","room":1,"greeting":0,"calls":0,"printed":0,"agent":false}\n'
+)
 
 
 async def died() -> BoxError:

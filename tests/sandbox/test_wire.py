@@ -11,8 +11,8 @@ from monastery.runtime.errors import GuestMisbehaved
 from monastery.sandbox import wire
 
 GOOD = [
-    wire.Hello("3.11", 1 << 30, 0, 0, 0),
-    wire.Hello("3.11", 1 << 30, 1 << 47, 3, 4096),
+    wire.Hello("3.11", 1 << 30, 0, 0, 0, False),
+    wire.Hello("3.11", 1 << 30, 1 << 47, 3, 4096, True),
     wire.Done(1),
     wire.Refused(1, b"why"),
     wire.Data(1, 2, b"\x00\xff"),
@@ -63,7 +63,7 @@ HOSTILE = [
     b'{"op":"done","job":' + b"[" * 100_000,
     b'{"op":"done","job":' + b'{"a":' * 100_000,
     b"\xff\xfe",
-    b'{"op":"hello","python":"\xed\xa0\x80","room":1,"greeting":0,"calls":0,"printed":0}',
+    b'{"op":"hello","python":"\xed\xa0\x80","room":1,"greeting":0,"calls":0,"printed":0,"agent":false}',
 ]
 
 

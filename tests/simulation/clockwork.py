@@ -14,7 +14,7 @@ import trio
 import trio._core._run as scheduler
 from trio.testing import MockClock
 
-from monastery.runtime import desk, journal
+from monastery.runtime import desk, journal, parking
 
 BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 POLL_SECONDS = 900.0
@@ -80,7 +80,8 @@ def controlled(calendar: Calendar, seed: str) -> Iterator[random.Random]:
     scheduler._r.seed(seed)
     # How quick a disk was must not choose whether a commit is made in place.
     journal.QUICK_SECONDS = chance.choice([0.0, float("inf")])
-    desk.POLL_SECONDS = POLL_SECONDS
+    parked = parking.POLL_SECONDS
+    desk.POLL_SECONDS = parking.POLL_SECONDS = POLL_SECONDS
     for module in asking:
         module.datetime = _virtual(calendar)  # type: ignore[attr-defined]
     try:
@@ -91,6 +92,7 @@ def controlled(calendar: Calendar, seed: str) -> Iterator[random.Random]:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = was[0]  # type: ignore[misc]
         scheduler._r.setstate(was[1])
         desk.POLL_SECONDS, journal.QUICK_SECONDS = was[2], quick
+        parking.POLL_SECONDS = parked
         secrets.token_bytes = token_bytes
 
 

@@ -133,7 +133,7 @@ class _Lives:
 
         async def first(row: RunRow) -> None:
             try:
-                await go(home, row, self.loaded, self._build, watch, hop=hop)
+                await go(home, row, self.loaded, self._build, watch, hop=hop, keep=None)
             except* StoreError:
                 pass  # it was told that it is overtaken
             claim.set()
@@ -146,7 +146,7 @@ class _Lives:
                     return
                 row = store.claim(self.run, this_process())
             claimed_at, outside.overtaken = row.seq, True
-            await go(home, row, self.loaded, self._build, self._watch, hop=hop)
+            await go(home, row, self.loaded, self._build, self._watch, hop=hop, keep=None)
 
         async def life() -> None:
             async with trio.open_nursery() as nursery:
@@ -185,7 +185,7 @@ class _Lives:
             with scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._people)
-                    await go(home, row, self.loaded, self._build, self._watch, hop=hop)
+                    await go(home, row, self.loaded, self._build, self._watch, hop=hop, keep=None)
                     nursery.cancel_scope.cancel()
 
         self.outside.alive = True

@@ -32,16 +32,16 @@ class Bug:
 
 
 INTENT = """\
-    await run.journal.append(
-        StepStarted(
-            segment=step.segment,
-            kind=step.kind,
-            payload=run.journal.ref(step.payload),
-            key=step.key,
-        ),
-        blobs=[step.payload],
-        checkpoint=True,
-    )
+        await run.journal.append(
+            StepStarted(
+                segment=step.segment,
+                kind=step.kind,
+                payload=run.journal.ref(step.payload),
+                key=step.key,
+            ),
+            blobs=[step.payload],
+            checkpoint=True,
+        )
 """
 
 BUGS = (
@@ -53,7 +53,7 @@ BUGS = (
             (
                 INTENT,
                 INTENT.replace("await run.journal.append", "run.journal.note").replace(
-                    "        checkpoint=True,\n", ""
+                    "            checkpoint=True,\n", ""
                 ),
             ),
         ),
@@ -62,7 +62,7 @@ BUGS = (
         "a started step is simply done again",
         ("steps_twice", "recorded twice"),
         "runtime/steps.py",
-        (("if run.segment.started_step is not None:", "if False:"),),
+        (("elif not _asked(run, step):", "elif False:"),),
     ),
     Bug(
         "a step that broke is done again without a look",
@@ -161,10 +161,12 @@ BUGS = (
         "runtime/loop.py",
         (
             (
-                "        ending = await settle(run, box)\n",
+                "        ending, missed = await settle(run, box), None\n",
                 "        told = history(run.store, run.id)\n"
-                "        ending = await settle(run, box)\n",
+                "        ending, missed = await settle(run, box), None\n",
             ),
+            ("await enter(run, box)", "await enter(run, box, told)"),
+            ("enter(run: Run, box: Box)", "enter(run: Run, box: Box, told: bytes)"),
             ("history=history(run.store, run.id))", "history=told)"),
         ),
     ),
@@ -218,7 +220,7 @@ BUGS = (
         "deferred audits are forgotten",
         ("wrong reward",),
         "runtime/runner.py",
-        (("            await _take_up_deferred(run, past.deferred)\n", ""),),
+        (("                await _take_up_deferred(run, past.deferred)\n", ""),),
     ),
     Bug(
         "a deferred audit is awaited twice",
@@ -226,8 +228,8 @@ BUGS = (
         "runtime/runner.py",
         (
             (
-                "            await _take_up_deferred(run, past.deferred)\n",
-                "            await _take_up_deferred(run, past.deferred)\n" * 2,
+                "                await _take_up_deferred(run, past.deferred)\n",
+                "                await _take_up_deferred(run, past.deferred)\n" * 2,
             ),
         ),
     ),
@@ -235,7 +237,7 @@ BUGS = (
         "a question that was posted is posted again",
         ("broke", "stuck"),
         "runtime/desk.py",
-        (("stored = self._find(item)\n", "stored = None\n"),),
+        (("stored = self._find(item)\n        number", "stored = None\n        number"),),
     ),
     Bug(
         "an overtaken runtime may still write",
