@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -225,10 +225,15 @@ class Running:
 
     def resumed(self) -> int:
         """Return how often the run went on."""
-        if not self.run:
-            return 0
-        events = oracle.read(self.place.home, self.run).events
-        return sum(event.type == "run.resumed" for event in events)
+        return sum(event.type == "run.resumed" for event in self._events())
+
+    def joined(self) -> int:
+        """Return how often it went on in a box that had lived on."""
+        boxes = (event for event in self._events() if event.type == "box.started")
+        return sum(event.body["work"] == "live" for event in boxes)
+
+    def _events(self) -> Sequence[Event]:
+        return oracle.read(self.place.home, self.run).events if self.run else ()
 
     def people_act(self) -> None:
         """Answer what waits at the desk."""
@@ -358,6 +363,7 @@ def _report(
     return {
         "kills": sum(one.kills for one in finished),
         "resumed": sum(one.resumed() for one in finished),
+        "joined": sum(one.joined() for one in finished),
         **{name: counts[name] for name in COUNTS},
         "other_faults": sum(counts.values()) - sum(counts[name] for name in COUNTS),
         "kinds": sorted(kind for kind in counts if counts[kind]),

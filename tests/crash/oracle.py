@@ -132,8 +132,8 @@ def acted(effects: Iterable[Effect], journal: Journal, expected: Expected) -> li
             faults.append(Fault("acted unrecorded", f"{segment} acted before its intent was kept"))
     for effect in effects:
         index = int(effect.segment.rpartition(".")[2])
-        allowed = expected.plan[index - 1][1], expected.may_modify.get(effect.segment)
-        if effect.payload not in allowed:
+        planned = [step[1] for step in expected.plan[index - 1 : index]]
+        if effect.payload not in (*planned, expected.may_modify.get(effect.segment)):
             faults.append(Fault("wrong bytes", f"{effect.segment} used {effect.payload[:80]!r}"))
     for segment, told in by_segment.items():
         completed = told.get("step.completed")
