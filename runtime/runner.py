@@ -1,5 +1,6 @@
 """Running a run: from a project, or from the middle of one, to its end or its next stop."""
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -284,19 +285,20 @@ async def live_on(run: Run, spec: BoxSpec) -> Ending:
     Raises:
         MonasteryError: See `live`; and when the engine does not come back.
     """
-    lost_at: float | None = None
+    gives_up = -math.inf
     while True:
+        boxes = len(run.story.boxes)
         try:
             return await live(run, spec)
         except Exception as exc:
-            broke, now = cause(exc), trio.current_time()
-            if isinstance(broke, BoxLost):
-                run.journal.note(_death(broke))
-                log.warning("box.lost", run=run.id, reason=str(broke))
-                lost_at = now
-            elif not isinstance(broke, EngineUnavailable) or lost_at is None:
+            broke = cause(exc)
+            if not isinstance(broke, BoxLost | EngineUnavailable):
                 raise
-            if now > lost_at + _ENGINE_SECONDS:
+            if len(run.story.boxes) > boxes:
+                run.journal.note(events.BoxDied(how="lost", reason=str(broke), out_of_memory=False))
+                log.warning("box.lost", run=run.id, reason=str(broke))
+                gives_up = trio.current_time() + _ENGINE_SECONDS
+            if trio.current_time() > gives_up:
                 raise
         run = replace(run, delivery=trio.Lock())  # the frozen box had it
         await trio.sleep(_ENGINE_POLL_SECONDS)
@@ -350,9 +352,7 @@ async def _take_up_deferred(run: Run, deferred: Mapping[str, tuple[EarlierStep, 
 
 def _death(broke: BoxError) -> events.BoxDied:
     """Return the event that tells how a box broke; it is written with the stop or the end."""
-    how: Literal["died", "lost", "not frozen", "misbehaved", "limit exceeded"] = "died"
-    if isinstance(broke, BoxLost):
-        how = "lost"
+    how: Literal["died", "not frozen", "misbehaved", "limit exceeded"] = "died"
     if isinstance(broke, FreezeFailed):
         how = "not frozen"
     elif isinstance(broke, GuestMisbehaved):

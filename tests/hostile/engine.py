@@ -7,6 +7,7 @@ bridge of the first engine.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -42,7 +43,8 @@ class SecondEngine:
         self._options = options
         self._before = [text.format(folder=self.folder) for text in before]
         self._process: subprocess.Popen[bytes] | None = None
-        (self.folder / "daemon.json").write_text(json.dumps(config or {}))
+        self.config = dict(config or {})
+        (self.folder / "daemon.json").write_text(json.dumps(self.config))
         # Engines that map users open this folder as one of them.
         self.folder.chmod(0o711)
 
@@ -71,6 +73,21 @@ class SecondEngine:
             self._process.terminate()
             self._process.wait(timeout=HANGS_SECONDS)
             self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would; what it has started lives on."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=HANGS_SECONDS)
+            self._process = None
+            # Its containerd dies with it, and stays a zombie where nobody is init.
+            for file in ("pid", "exec/containerd/containerd.pid"):
+                (self.folder / file).unlink(missing_ok=True)
+
+    def kill_containerd(self) -> None:
+        """End the containerd that it has started, which it then starts again."""
+        pid = int((self.folder / "exec/containerd/containerd.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
 
     def load(self, image: str) -> None:
         """Give it an image of the first engine."""
