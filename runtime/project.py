@@ -117,6 +117,7 @@ class BoxSettings(Settings):
     transcript: Size = 1 << 20
     payload: Annotated[Size, Field(le=64 << 20)] = 4 << 20
     runtime: str | None = None
+    alone_seconds: Seconds = 3600.0
     waive: list[Promise] = []
     files: list[FileSettings] = []
 
