@@ -39,7 +39,7 @@ class DockerSandbox:
         self,
         engine: Engine | None = None,
         *,
-        boot_seconds: float = 20.0,
+        boot_seconds: float = 60.0,
         local: bool = True,
         home: Path | None = None,
     ) -> None:
@@ -115,7 +115,13 @@ class DockerSandbox:
             if not volume.ready.is_set():
                 await work.fill(spec.files)
 
-        return self._containers.made(run, spec, volume, "box", prepare)
+        sealed = self._is_gvisor(spec)
+        return self._containers.made(run, spec, volume, "box", prepare, sealed=sealed)
+
+    def _is_gvisor(self, spec: BoxSpec) -> bool:
+        """Whether this box's runtime is gVisor, where others can write on the guest's stream."""
+        assert self._said is not None, "an engine is asked what it can do before it is used"
+        return fitness.is_gvisor(spec.engine_runtime or self._said[1].get("DefaultRuntime"))
 
     async def _require(self, spec: BoxSpec) -> tuple[Promise, ...]:
         """Return the promises that the engine does not keep and the project waives.
@@ -141,6 +147,8 @@ class DockerSandbox:
         of_fork = self._volumes().of_fork(run, limit_bytes=spec.limits.disk_bytes)
         async with (
             of_fork as volume,
-            self._containers.made(run, spec, volume, "fork", prepare) as made,
+            self._containers.made(
+                run, spec, volume, "fork", prepare, sealed=self._is_gvisor(spec)
+            ) as made,
         ):
             yield made.link

@@ -20,6 +20,7 @@ from monastery.sandbox.freezer import EnginePause, Freezer, find_freezer
 from monastery.sandbox.hardening import ENVIRONMENT, RUN_FOLDER, container_config
 from monastery.sandbox.link import GuestLink, boot
 from monastery.sandbox.nursery import background
+from monastery.sandbox.seal import Seals
 from monastery.sandbox.stream import AttachedStream
 from monastery.sandbox.volumes import CLEANUP_SECONDS, Volume
 from monastery.sandbox.work import ArchiveWork, LocalWork, Work
@@ -70,15 +71,32 @@ class Containers:
 
     @asynccontextmanager
     async def made(
-        self, run: RunId, spec: BoxSpec, volume: Volume, purpose: Purpose, prepare: Prepare
+        self,
+        run: RunId,
+        spec: BoxSpec,
+        volume: Volume,
+        purpose: Purpose,
+        prepare: Prepare,
+        *,
+        sealed: bool,
     ) -> AsyncIterator[Running]:
         """Make a container, prepare its files, and start the guest.
+
+        Args:
+            run: Whose it is.
+            spec: What it is made of.
+            volume: Its work folder.
+            purpose: Whether an agent thinks in it.
+            prepare: Fills its work folder.
+            sealed: Whether the guest's lines are sealed. Such a box ends with its runtime, which
+                alone knows the key.
 
         Raises:
             ImageUnfit: No guest comes up in this image.
             Unfit: The engine does not see what bounds the work folder.
         """
-        calls, stays = purpose == "box", purpose == "box" and self._home is not None
+        calls, seals = purpose == "box", Seals() if sealed else None
+        stays = calls and not sealed and self._home is not None
         boots = boot(
             spec.limits,
             work=WORK,
@@ -87,6 +105,7 @@ class Containers:
             calls=calls,
             env=ENVIRONMENT,
             alone_seconds=spec.limits.alone_seconds if stays else 0.0,
+            seals=seals,
         )
         labels = {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: purpose}
         config = container_config(
@@ -101,10 +120,8 @@ class Containers:
         async with self._removed(container, volume) as held:
             work = self._work(volume, container, config, spec.limits)
             await prepare(work)
-            async with self._attached(container, spec, held, calls=calls, beats=stays) as (
-                link,
-                nursery,
-            ):
+            attached = self._attached(container, spec, held, calls=calls, beats=stays, seals=seals)
+            async with attached as (link, nursery):
                 await self._engine.start(container)
                 await self._boot(link, nursery, boots.sent, spec)
                 _check_bound(volume, link.room_bytes)
@@ -167,7 +184,14 @@ class Containers:
 
     @asynccontextmanager
     async def _attached(
-        self, container: str, spec: BoxSpec, held: _Held, *, calls: bool, beats: bool
+        self,
+        container: str,
+        spec: BoxSpec,
+        held: _Held,
+        *,
+        calls: bool,
+        beats: bool,
+        seals: Seals | None = None,
     ) -> AsyncIterator[tuple[GuestLink, trio.Nursery]]:
         """Attach to a container, with a link and a nursery for its tasks."""
         stream = await self._engine.attach(container)
@@ -175,7 +199,12 @@ class Containers:
             async with background() as nursery:
                 why_ended = partial(self._why_ended, container, stream)
                 held.link = GuestLink(
-                    stream, spec.limits, calls=calls, beats=beats, why_ended=why_ended
+                    stream,
+                    spec.limits,
+                    calls=calls,
+                    beats=beats,
+                    seals=seals,
+                    why_ended=why_ended,
                 )
                 yield held.link, nursery
         finally:

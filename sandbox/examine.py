@@ -71,7 +71,7 @@ async def examine(
         found["engine"].append(Finding("runtime", repr(runtime), seen, "fails"))
     elif digest is not None:
         waive = tuple(fitness.lost(version, info))  # said above; see what holds without them
-        gvisor = meaning.is_gvisor(runtime or info.get("DefaultRuntime"))
+        gvisor = fitness.is_gvisor(runtime or info.get("DefaultRuntime"))
         limits = meaning.GVISOR_LIMITS if gvisor else LIMITS
         spec = BoxSpec(image, limits, engine_runtime=runtime, waive=waive)
         local = not fitness.is_elsewhere(info)
@@ -124,7 +124,7 @@ async def _ask(
     sandbox: DockerSandbox, spec: BoxSpec, box: Box, bait: Bait, runs: list[RunId]
 ) -> list[Finding]:
     """Try everything; under gVisor what ends the whole box in a box of its own."""
-    if not meaning.is_gvisor(box.facts.engine_runtime):
+    if not fitness.is_gvisor(box.facts.engine_runtime):
         return await conformance.ask(box, bait, limits=spec.limits)
     calm = [one.name for one in conformance.probes() if one.name not in meaning.EXPLOSIVE]
     found = await conformance.ask(box, bait, limits=spec.limits, only=calm)

@@ -82,6 +82,11 @@ def has(info: Mapping[str, Any], name: str) -> bool:
     return f"name={name}" in options or name in options
 
 
+def is_gvisor(runtime: str | None) -> bool:
+    """Whether a runtime of this name is gVisor."""
+    return "runsc" in (runtime or "")
+
+
 def is_elsewhere(info: Mapping[str, Any]) -> bool:
     """Whether the engine's own folder is not on this machine."""
     folder = info.get("DockerRootDir")

@@ -33,6 +33,7 @@ from monastery.runtime.records import (
     ProposalRequest,
 )
 from monastery.sandbox import wire
+from monastery.sandbox.seal import Seals
 from monastery.sandbox.stream import GuestStream, one_line
 from monastery.sandbox.transcript import Recorder
 
@@ -72,6 +73,7 @@ def boot(
     calls: bool,
     env: Mapping[str, str],
     alone_seconds: float = 0.0,
+    seals: Seals | None = None,
 ) -> Boot:
     """Return what starts a guest; see `guest.Guest` for the meaning of these.
 
@@ -89,6 +91,7 @@ def boot(
             "run": run,
             "init": init,
             "calls": wire.MAX_CALLS if calls else 0,
+            "key": seals.key.hex() if seals is not None else "",
             "payload_bytes": limits.payload_bytes,
             "model_bytes": wire.MODEL_BYTES,
             "silence": _SILENCE_SECONDS if alone_seconds else 0,
@@ -134,6 +137,7 @@ class GuestLink:
     Args:
         calls: Whether its agent may propose and call the model; in a fork there is none.
         beats: Whether the guest must be told, again and again, that its runtime lives.
+        seals: What shows that a line is the guest's, where others can write on the stream.
         why_ended: Says what became of the box when its stream ends.
     """
 
@@ -144,6 +148,7 @@ class GuestLink:
         *,
         calls: bool = True,
         beats: bool = False,
+        seals: Seals | None = None,
         why_ended: Callable[[], Awaitable[BoxError]],
     ) -> None:
         self.transcript = Recorder(limits.transcript_bytes)
@@ -156,6 +161,7 @@ class GuestLink:
         self._max_calls = wire.MAX_CALLS if calls else 0
         self._beats = beats
         self._why_ended = why_ended
+        self._seals = seals
         self._broken: BoxError | None = None
         self._greeted = trio.Event()
         self._greeting = 0
@@ -354,10 +360,11 @@ class GuestLink:
         try:
             while data := await self._stream.receive():
                 for line in lines.feed(data):
+                    inner = line if self._seals is None else self._seals.open(line)
                     if self._greeting and not self._greeted.is_set():
-                        self._skip_to_hello(line)
+                        self._skip_to_hello(inner)
                     else:
-                        self._take(wire.decode(line))
+                        self._take(wire.decode(inner))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # as good as an end
         except BoxError as exc:

@@ -40,11 +40,6 @@ _READ_ONLY = ("root file system", "/sys", "settings of the kernel")
 _KEPT = (kernelfiles.RIGHTS, kernelfiles.NAMESPACE)
 
 
-def is_gvisor(runtime: str | None) -> bool:
-    """Whether a runtime of this name is gVisor."""
-    return "runsc" in (runtime or "")
-
-
 def by_gvisor(finding: Finding) -> Finding:
     """Return what a finding means under gVisor: a door into its own kernel is not one out of it."""
     if finding.verdict == "holds" or finding.probe not in BY_GVISOR:
