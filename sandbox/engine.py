@@ -320,7 +320,7 @@ class Engine:
         except docker.errors.NotFound as exc:
             raise _Missing(str(exc.explanation)) from exc
         except docker.errors.APIError as exc:
-            if exc.status_code == 409:
+            if exc.status_code == 409 or "is not running" in str(exc.explanation):
                 raise _Conflict(f"the Docker engine says: {exc.explanation}") from exc
             raise EngineUnavailable(f"the Docker engine says: {exc.explanation}") from exc
         except (docker.errors.DockerException, requests.exceptions.RequestException) as exc:
@@ -332,7 +332,10 @@ class _Missing(Exception):
 
 
 class _Conflict(EngineUnavailable):
-    """The engine is doing something else with it."""
+    """The engine is doing something else with it.
+
+    It says 409, or 500 where what it was about to kill ended by itself meanwhile.
+    """
 
 
 def _has_own_mounts(address: Address) -> bool:
