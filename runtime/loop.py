@@ -310,6 +310,7 @@ async def thaw(
     run: Run, box: Box, asked: ProposalRequest, decision: Decision, outcome: Outcome
 ) -> None:
     """Let the box go on, and put the outcome into the agent's hands."""
+    await box.keep_snapshot()
     await box.thaw()
     run.delivery.release()
     await tell(run, box, asked, outcome, decision.feedback)

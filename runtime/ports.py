@@ -119,6 +119,13 @@ class Box(Cell, Protocol):
         """
         ...
 
+    async def keep_snapshot(self) -> None:
+        """Keep a copy of the files, if the last is as old as the spec lets it be; when frozen.
+
+        From it the box is rebuilt when its work folder is lost.
+        """
+        ...
+
     def take_transcript(self) -> Transcript:
         """Return what the agent printed since the last call, and forget it."""
         ...

@@ -118,6 +118,7 @@ class BoxSettings(Settings):
     payload: Annotated[Size, Field(le=64 << 20)] = 4 << 20
     runtime: str | None = None
     alone_seconds: Seconds = 3600.0
+    snapshot_seconds: Patience = 3600.0
     waive: list[Promise] = []
     files: list[FileSettings] = []
 

@@ -5,6 +5,7 @@ outcome, reward, boundary. Plain frozen dataclasses; what comes from strangers i
 edge (`project`, `events`, the guest's stream) before it becomes one of these.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -151,6 +152,7 @@ class BoxLimits:
     transcript_bytes: int = 1 << 20
     payload_bytes: int = 4 << 20
     alone_seconds: float = 3600.0
+    snapshot_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class BoxFacts:
         freezer: How it is frozen: ``cgroup-v1``, ``cgroup-v2``, ``engine`` or ``signals``.
         work: ``new`` when its work folder was filled from the project, ``kept`` when an earlier
             box of the same run left it, ``live`` when the box itself lived on, ``snapshot`` when it
-            is a fork.
+            was lost and rebuilt from a copy that is older than the run's last step may be.
         waived: The promises that its engine does not keep, and the project does without.
     """
 

@@ -100,6 +100,7 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
             transcript_bytes=box.transcript,
             payload_bytes=box.payload,
             alone_seconds=box.alone_seconds,
+            snapshot_seconds=box.snapshot_seconds,
         ),
         files=tuple((one.to, str(folder / one.source)) for one in box.files),
         engine_runtime=box.runtime,

@@ -17,6 +17,7 @@ from monastery.sandbox.engine import RUN_LABEL, Engine
 from monastery.sandbox.guestbox import GuestBox
 from monastery.sandbox.hardening import RUN_FOLDER
 from monastery.sandbox.nursery import background
+from monastery.sandbox.snapshots import Snapshots
 from monastery.sandbox.volumes import Volume, Volumes
 from monastery.sandbox.work import Work
 
@@ -49,6 +50,7 @@ class DockerSandbox:
         self._containers = Containers(
             self._engine, boot_seconds=boot_seconds, local=local, home=self._home
         )
+        self._snapshots = Snapshots(self._home)
         self._said: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     def open(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Box]:
@@ -61,6 +63,7 @@ class DockerSandbox:
         await reaper.remove_all(self._engine, run)
         for volume in await self._engine.volumes(f"{RUN_LABEL}={run}"):
             await volumes.remove(self._engine, volume)
+        await self._snapshots.forget(run)
 
     async def reap(self, can_go_on: Callable[[RunId], bool] = lambda run: False) -> list[str]:
         """Remove boxes whose runtime is dead, frozen ones too; return their ids."""
@@ -79,7 +82,9 @@ class DockerSandbox:
             living = None
         kept = self._volumes().kept(run, limit_bytes=spec.limits.disk_bytes)
         async with kept as volume, self._running(run, spec, volume, living) as made:
-            work: Literal["new", "kept", "live"] = "kept" if volume.ready.is_set() else "new"
+            work: Literal["new", "kept", "snapshot"] = "kept"
+            if not volume.ready.is_set():
+                work = "new" if self._snapshots.newest(run) is None else "snapshot"
             facts = BoxFacts(
                 box=made.container,
                 image_digest=digest,
@@ -96,6 +101,8 @@ class DockerSandbox:
                 facts,
                 run_folder=RUN_FOLDER,
                 fork=partial(self._fork, run, spec, made.work),
+                snapshot=partial(self._snapshots.keep, run, made.work),
+                snapshot_seconds=spec.limits.snapshot_seconds,
                 memory_kills=partial(cgroup.out_of_memory_kills, made.pid, made.container),
             )
             await box.changes()  # the beginning, from which later changes are told
@@ -113,7 +120,11 @@ class DockerSandbox:
 
         async def prepare(work: Work) -> None:
             if not volume.ready.is_set():
-                await work.fill(spec.files)
+                snapshot = self._snapshots.newest(run)
+                if snapshot is None:
+                    await work.fill(spec.files)
+                else:
+                    await work.restore(snapshot)
 
         sealed = self._is_gvisor(spec)
         return self._containers.made(run, spec, volume, "box", prepare, sealed=sealed)

@@ -1,10 +1,12 @@
 """A box over a guest: what is common to real boxes and to unboxed ones."""
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import structlog
+import trio
 
 from monastery.runtime.errors import FreezeFailed, LimitExceeded
 from monastery.runtime.ports import Cell
@@ -25,6 +27,8 @@ class GuestBox:
         run_folder: The guest's own folder in the box.
         fork: Opens a copy.
         memory_kills: Counts the box's processes that the kernel killed for their memory.
+        snapshot: Keeps a copy of the work folder.
+        snapshot_seconds: How old the last one may be.
     """
 
     def __init__(
@@ -37,6 +41,8 @@ class GuestBox:
         run_folder: str,
         fork: Callable[[], AbstractAsyncContextManager[Cell]],
         memory_kills: Callable[[], int],
+        snapshot: Callable[[], Awaitable[None]] | None = None,
+        snapshot_seconds: float = math.inf,
     ) -> None:
         self.facts = facts
         self.link = link
@@ -45,6 +51,8 @@ class GuestBox:
         self._history = f"{run_folder}/history.json"
         self._memory_kills = memory_kills
         self._killed_before = 0
+        self._snapshot, self._snapshot_seconds = snapshot, snapshot_seconds
+        self._snapshot_at = trio.current_time()
         # A box is a cell, and these are its link's own.
         self.run, self.read_file, self.write_file = link.run, link.read_file, link.write_file
         self.answer = link.answer
@@ -105,6 +113,13 @@ class GuestBox:
         await self.thaw()
         await self.link.greet(limit_seconds=_GREET_SECONDS)
         return self.link.had_agent
+
+    async def keep_snapshot(self) -> None:
+        """Keep a copy of the files when the last one is old."""
+        due = trio.current_time() - self._snapshot_at >= self._snapshot_seconds
+        if self._snapshot is not None and due:
+            await self._snapshot()
+            self._snapshot_at = trio.current_time()
 
     def take_transcript(self) -> Transcript:
         """Return what the agent printed since the last call, and forget it."""

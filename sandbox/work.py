@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import posixpath
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ _WATCH_SECONDS = 0.25
 _SPARE_BYTES = 64 << 20
 _REMOVE_SECONDS = 30.0
 _TOP = WORK.removeprefix("/")
+_SAVED_FOLDER, _SAVED_ARCHIVE = "work", "work.tar"
 
 Files = Sequence[tuple[str, str]]
 """Paths relative to the work folder, and the host's path that each is copied from."""
@@ -59,6 +61,18 @@ class Work(Protocol):
 
         Raises:
             LimitExceeded: It holds more than a box may.
+        """
+        ...
+
+    async def save(self, to: Path) -> None:
+        """Keep a copy of the folder in an empty folder of the host."""
+        ...
+
+    async def restore(self, source: Path) -> None:
+        """Make this empty folder what was saved there.
+
+        Raises:
+            BadInput: It was saved by a work folder of the other kind.
         """
         ...
 
@@ -107,6 +121,17 @@ class LocalWork:
         with _room(self._limit_bytes):
             await trio.to_thread.run_sync(copy, other.folder, self.folder)
         self._own(self.folder)
+
+    async def save(self, to: Path) -> None:
+        """Copy the folder."""
+        kept = to / _SAVED_FOLDER
+        kept.mkdir()
+        copy = partial(tree.copy, owner=None, limit_bytes=self._limit_bytes + _SPARE_BYTES)
+        await trio.to_thread.run_sync(copy, self.folder, kept)
+
+    async def restore(self, source: Path) -> None:
+        """Copy it back."""
+        await self.copy_from(LocalWork(_saved(source, _SAVED_FOLDER), owner=None, limit_bytes=0))
 
     async def watch(self) -> LimitExceeded:
         """Measure whenever the disk's free space fell by what would matter, and now and then."""
@@ -192,10 +217,22 @@ class ArchiveWork:
     async def copy_from(self, other: Work) -> None:
         """Make this empty folder a copy of another, through this machine's disk."""
         assert isinstance(other, ArchiveWork), "a box and its forks are on one engine"
+        await self._put(await other._packed())
+
+    async def save(self, to: Path) -> None:
+        """Keep the folder's archive."""
+        with await self._packed() as packed, (to / _SAVED_ARCHIVE).open("wb") as file:
+            await trio.to_thread.run_sync(shutil.copyfileobj, packed, file)
+
+    async def restore(self, source: Path) -> None:
+        """Unpack the archive."""
+        await self._put(_saved(source, _SAVED_ARCHIVE).open("rb"))
+
+    async def _packed(self) -> IO[bytes]:
         spool = partial(_spool, limit_bytes=self._limit_bytes)
-        packed = await self._engine.get_archive(other._container, WORK, spool)
+        packed = await self._engine.get_archive(self._container, WORK, spool)
         assert packed is not None, "a box has a work folder"
-        await self._put(packed)
+        return packed
 
     async def _put(self, packed: IO[bytes]) -> None:
         """Unpack an archive, whose one folder is named as the work folder, and close it."""
@@ -213,6 +250,15 @@ class ArchiveWork:
         """Wait for ever: from here the folder is bounded by RLIMIT_FSIZE and the archives only."""
         await trio.sleep_forever()
         raise AssertionError
+
+
+def _saved(source: Path, name: str) -> Path:
+    if not (source / name).exists():
+        raise BadInput(
+            f"the snapshot {str(source)!r} is of an engine"
+            f" {'elsewhere' if name == _SAVED_FOLDER else 'on this machine'}; go on with it there"
+        )
+    return source / name
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def forget(
         row = find_run(store, run)
         if row.status not in ("done", "failed"):
             _end(store, row, audit_answers.login_name() if by is None else by, yes=yes)
-        trio.run(compose.sandbox().forget, row.run)
+        trio.run(compose.sandbox(store.home).forget, row.run)
         if json:
             output.as_json(summary.figures(summary.read(store, row)))
         else:
