@@ -15,10 +15,11 @@ import pytest
 from monastery.runtime.errors import AuditFailed
 from monastery.runtime.ports import Cell, Forkable
 from monastery.runtime.project_file import parse
-from monastery.runtime.records import Case, Vote
+from monastery.runtime.records import Case, RunId, Vote
 from monastery.runtime.run import World
 from monastery.runtime.runner import go, new_run
 from monastery.runtime.store import Store
+from monastery.runtime.story import tell
 from monastery.sandbox.box import DockerSandbox
 from tests.runtime.world import Notebook
 
@@ -120,7 +121,7 @@ for text in ("one", "two", "three"):
     print("thinking of", text, flush=True)
     assert propose("plan", text, "because")["status"] == "done"
     if text == "two":
-        time.sleep(3600)
+        time.sleep(20)
 """
 
 PROJECT = """\
@@ -135,7 +136,7 @@ audit: {rate: never}
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    """A project whose agent thinks for an hour after its second step, the first time."""
+    """A project whose agent thinks for 20 s after its second step, the first time."""
     (tmp_path / "agent.py").write_text(AGENT)
     (tmp_path / "project.yaml").write_text(PROJECT)
     yield tmp_path / "project.yaml"
@@ -192,7 +193,10 @@ def _verdicts(project: Path, run: str) -> dict[str, Any]:
 def test_a_run_that_was_stopped_goes_on_and_does_nothing_twice(
     project: Path, how: signal.Signals
 ) -> None:
-    """Ctrl-C, a kill, or a kill that cannot be caught: the next start finishes the three steps."""
+    """Ctrl-C, a kill, or a kill that cannot be caught: the next start finishes the three steps.
+
+    After the last its box is still there, and is joined.
+    """
     process, run = _start(project, str(project))
     process.send_signal(how)
     process.communicate(timeout=240)
@@ -207,3 +211,6 @@ def test_a_run_that_was_stopped_goes_on_and_does_nothing_twice(
     outcomes = [one["outcome"] for one in shown["segments"]]
     assert [one and one["status"] for one in outcomes] == ["done", "done", "done", None]
     assert set(_verdicts(project, run).values()) == {True}
+    with Store.open(project.parent / "home") as store:
+        works = [box.work for box in tell(store, RunId(run)).boxes]
+    assert works == ["new", "live" if how == signal.SIGKILL else "kept"]

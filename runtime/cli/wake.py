@@ -1,6 +1,5 @@
 """`monastery wake`: goes on with the parked runs whose answers have arrived; for cron, say."""
 
-import signal
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ from monastery.runtime import parking
 from monastery.runtime.cli import compose, output, summary
 from monastery.runtime.cli.home import HomeOption, open_store
 from monastery.runtime.cli.run import recorded_project
-from monastery.runtime.cli.stopping import INTERRUPTED
+from monastery.runtime.cli.stopping import INTERRUPTED, Stop, mind_signals
 from monastery.runtime.display import visible
 from monastery.runtime.errors import MonasteryError, RunHeld
 from monastery.runtime.heartbeat import Keep
@@ -49,14 +48,14 @@ def wake(
     be up. Started twice, the second finds nothing to do: a run is woken once.
     """
     with open_store(home) as store:
-        told = _Told(quiet=json)
+        told, stop = _Told(quiet=json), Stop()
         found = [row for row in store.runs() if _due(store, row)]
-        trio.run(_wake, store, list(reversed(found)), at_once, told)
+        trio.run(_wake, store, list(reversed(found)), at_once, told, stop)
         if json:
             output.as_json(told.runs)
         elif not found:
             output.line("no parked run has its answers")
-    raise typer.Exit(told.code)
+    raise typer.Exit(INTERRUPTED if stop.by else told.code)
 
 
 def _due(store: Store, row: RunRow) -> bool:
@@ -96,11 +95,11 @@ class _Told:
             self.code = max(self.code, 1)
 
 
-async def _wake(store: Store, rows: list[RunRow], at_once: int, told: _Told) -> None:
+async def _wake(store: Store, rows: list[RunRow], at_once: int, told: _Told, stop: Stop) -> None:
     limit, keep = trio.CapacityLimiter(at_once), Keep(arm=KernelTimer().arm)
     async with trio.open_nursery() as stopping:
         with trio.CancelScope() as scope:
-            await stopping.start(_mind_signals, scope, told)
+            await stopping.start(mind_signals, scope, stop)
             async with trio.open_nursery() as nursery:
                 for row in rows:
                     nursery.start_soon(_one, store, row, limit, keep, told)
@@ -138,16 +137,3 @@ async def _one(
 
 def _unwatched(record: Record) -> None:
     """Take no notice: the journal has it."""
-
-
-async def _mind_signals(
-    scope: trio.CancelScope,
-    told: _Told,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Stop all runs at a signal, so that they can go on."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-        task_status.started()
-        async for _ in received:
-            told.code = INTERRUPTED
-            scope.cancel()

@@ -1,16 +1,12 @@
 """Real processes with real boxes, killed with SIGKILL: nothing is lost and nothing done twice."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.crash.oracle import COUNTS
-from tests.simulation.mutants import BUGS, ROOT, Bug, planted
+from tests.simulation.mutants import BUGS, ROOT, Bug, planted, reported
 
 KILLS = 25
 EXECUTED, COMPLETING = "after execute", "before append step.completed"
@@ -25,18 +21,7 @@ JUDGED_AGAIN = Bug(
 
 def _crash(*arguments: str, path: Path = ROOT) -> tuple[dict[str, Any], str]:
     """Kill with the packages in `path`; return the report, and what was said of each fault."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.crash", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if not done.stdout:
-        raise AssertionError(done.stderr)
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return report, done.stderr
+    return reported("tests.crash", path, *arguments)
 
 
 def test_runs_that_are_killed_go_on_as_if_they_were_not() -> None:

@@ -273,8 +273,13 @@ def planted(bug: Bug, folder: Path) -> Path:
 
 def simulated(path: Path, *arguments: str) -> dict[str, Any]:
     """Simulate with the packages in `path`; return the report."""
+    return reported("tests.simulation", path, *arguments)[0]
+
+
+def reported(module: str, path: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    """Run a module with the packages in `path`; return its report, and what it said before."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(path)},
         capture_output=True,
@@ -283,5 +288,4 @@ def simulated(path: Path, *arguments: str) -> dict[str, Any]:
     )
     if not done.stdout:
         raise AssertionError(done.stderr)
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return report
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
