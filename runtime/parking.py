@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import trio
 
 from monastery.runtime.desk import StoreDesk
-from monastery.runtime.events import AgentEnded, RunParked
+from monastery.runtime.events import AgentEnded, RunInterrupted, RunParked
 from monastery.runtime.journal import Journal
 from monastery.runtime.records import Ending
 from monastery.runtime.run import Run
@@ -49,8 +49,19 @@ async def watch(
 
 
 async def park(journal: Journal, store: Store, ended: Ending | None) -> None:
-    """Record that the run is parked, and on what."""
+    """Record that the run is parked, and on what.
+
+    What it waited for can be answered in the moment in which its box is closed: then it is stopped,
+    and goes on at once.
+    """
     waiting: list[str] = [stored.item.id for stored in store.items(run=journal.run)]
+    if not waiting:
+        await journal.append(
+            RunInterrupted(reason="it was answered while it was being parked"),
+            changes=[SetStatus("interrupted")],
+            checkpoint=True,
+        )
+        return
     told = None if ended is None else AgentEnded(success=ended.success, reason=ended.reason)
     await journal.append(
         RunParked(items=waiting, ended=told), changes=[SetStatus("parked")], checkpoint=True

@@ -178,16 +178,15 @@ async def go_until_parked(
 ) -> Ending | None:
     """Live a run as `go` does; give it up when it is parked, and return None then."""
     with Store.open(home) as writing, Store.open(home) as store:
+        writer = Writer(writing, hop)
         async with _owned(store, row, hop, keep):
-            return await _go(
-                Writer(writing, hop),
-                store,
-                store.run(row.run),
-                loaded,
-                build,
-                watch,
-                leaves_when_parked=True,
-            )
+            while True:
+                now = store.run(row.run)
+                ending = await _go(
+                    writer, store, now, loaded, build, watch, leaves_when_parked=True
+                )
+                if ending is not None or store.run(row.run).status == "parked":
+                    return ending
 
 
 @asynccontextmanager

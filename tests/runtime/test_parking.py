@@ -13,11 +13,13 @@ from monastery.auditor.person import PersonAuditor
 from monastery.runtime import parking
 from monastery.runtime.executors.context import Context
 from monastery.runtime.executors.human import HumanExecutor, HumanSettings
+from monastery.runtime.journal import Journal, Writer
 from monastery.runtime.ports import Auditor, Desk
 from monastery.runtime.records import Answer, Ending, ItemId, RunId, Vote
 from monastery.runtime.run import World
-from monastery.runtime.runner import go, go_until_parked
+from monastery.runtime.runner import begin, go, go_until_parked
 from monastery.runtime.store import Store
+from monastery.runtime.story import Story
 from monastery.runtime.verify import verify
 from monastery.sandbox.scripted import Agent
 from tests.runtime.world import SetAuditor, Small, approve, inline, notes
@@ -298,3 +300,19 @@ async def test_the_end_of_a_run_withdraws_its_questions(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         assert store.items(run=small.run) == []
     assert small.verified()
+
+
+async def test_a_question_that_is_answered_while_the_box_is_closed_parks_nothing(
+    tmp_path: Path,
+) -> None:
+    """The run is stopped, so that it goes on at once, and the record has its stop in order."""
+    small = Small(tmp_path, notes("one"))
+    row = small.new()
+    with Store.open(tmp_path) as store:
+        journal = Journal(row, Writer(store, inline), lambda record: None)
+        await begin(journal, Story(), row, small.loaded)
+        await parking.park(journal, store, None)
+        assert store.run(row.run).status == "interrupted"
+        (verdict,) = [one.verdict for one in verify(store, row.run) if one.name == "waits"]
+        assert verdict is True
+    assert (await small.live(small.claim(row.run))).success
