@@ -306,7 +306,7 @@ async def test_a_question_that_is_answered_while_the_box_is_closed_parks_nothing
     tmp_path: Path,
 ) -> None:
     """The run is stopped, so that it goes on at once, and the record has its stop in order."""
-    small = Small(tmp_path, notes("one"))
+    small = Small(tmp_path, notes("one"), rate=0.0)
     row = small.new()
     with Store.open(tmp_path) as store:
         journal = Journal(row, Writer(store, inline), lambda record: None)
