@@ -32,9 +32,10 @@ from monastery.runtime.many import Job, Watcher, live_all
 from monastery.runtime.ports import Desk, Sandbox
 from monastery.runtime.project_file import Loaded, parse
 from monastery.runtime.records import RunId
+from monastery.runtime.rows import Append
 from monastery.runtime.run import World
 from monastery.runtime.runner import new_run
-from monastery.runtime.store import Append, Store
+from monastery.runtime.store import Store
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.scripted import Inside, ScriptedSandbox
 

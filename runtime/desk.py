@@ -18,7 +18,8 @@ from monastery.runtime.errors import BadInput
 from monastery.runtime.events import ItemAnswered, ItemClosed, ItemPosted
 from monastery.runtime.journal import Journal
 from monastery.runtime.records import Answer, Item, ItemId, RunId
-from monastery.runtime.store import CloseItem, PutItem, Store, StoredItem
+from monastery.runtime.rows import CloseItem, PutItem, StoredItem
+from monastery.runtime.store import Store
 
 POLL_SECONDS = 0.1
 Closed = Literal["expired", "withdrawn"]

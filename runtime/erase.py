@@ -31,7 +31,8 @@ from monastery.runtime.events import (
 from monastery.runtime.journal import Record, records
 from monastery.runtime.proofs import content_names
 from monastery.runtime.records import ItemId
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 from monastery.runtime.story import Story
 
 SHORTEST_BYTES = 4

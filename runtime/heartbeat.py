@@ -12,7 +12,8 @@ import trio
 from monastery.runtime.errors import LeaseLapsed, NotOwner, RunHeld, StoreError
 from monastery.runtime.lease import TERMS, Terms, boot_seconds
 from monastery.runtime.records import RunId
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 
 log = structlog.get_logger()
 

@@ -27,7 +27,8 @@ from monastery.runtime.events import EVENT, BlobRef, Event
 from monastery.runtime.keys import HomeKey
 from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId
-from monastery.runtime.store import GENESIS, Append, Entry, RowChange, RunRow, Store
+from monastery.runtime.rows import GENESIS, Append, Entry, RowChange, RunRow
+from monastery.runtime.store import Store
 
 Hop = Callable[..., Awaitable[Any]]
 """Called with a function that blocks and its arguments; returns what the function returns."""

@@ -14,8 +14,9 @@ from monastery.runtime.desk import StoreDesk
 from monastery.runtime.events import AgentEnded, RunInterrupted, RunParked
 from monastery.runtime.journal import Journal
 from monastery.runtime.records import Ending
+from monastery.runtime.rows import SetStatus
 from monastery.runtime.run import Run
-from monastery.runtime.store import SetStatus, Store
+from monastery.runtime.store import Store
 
 POLL_SECONDS = 0.5
 

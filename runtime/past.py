@@ -18,7 +18,8 @@ from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.errors import StoreError
 from monastery.runtime.journal import READ_VERSIONS, decode
 from monastery.runtime.records import EarlierStep, RunId
-from monastery.runtime.store import Entry, Store
+from monastery.runtime.rows import Entry
+from monastery.runtime.store import Store
 from monastery.runtime.story import Story, fold
 
 

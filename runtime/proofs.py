@@ -15,7 +15,8 @@ from monastery.runtime.keys import HomeKey
 from monastery.runtime.merkle import consistency_proof, inclusion_proof, leaf_hash, root_of
 from monastery.runtime.note import Note
 from monastery.runtime.records import RunId
-from monastery.runtime.store import Entry, Store
+from monastery.runtime.rows import Entry
+from monastery.runtime.store import Store
 
 JOURNAL_FORMAT = "monastery.journal.v1"
 PROOF_FORMAT = "monastery.proof.v1"

@@ -5,7 +5,6 @@ outcome, reward, boundary. Plain frozen dataclasses; what comes from strangers i
 edge (`project`, `events`, the guest's stream) before it becomes one of these.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -152,7 +151,7 @@ class BoxLimits:
     transcript_bytes: int = 1 << 20
     payload_bytes: int = 4 << 20
     alone_seconds: float = 3600.0
-    snapshot_seconds: float = math.inf
+    snapshot_seconds: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,9 @@ from monastery.runtime.ports import Desk
 from monastery.runtime.project import Project
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import BoxLimits, BoxSpec, Draw, EarlierStep, Ending, RunId
+from monastery.runtime.rows import RunRow, SetStatus
 from monastery.runtime.run import Run, World, next_segment
-from monastery.runtime.store import RunRow, SetStatus, Store
+from monastery.runtime.store import Store
 from monastery.runtime.story import Story
 from monastery.runtime.version import VERSION
 

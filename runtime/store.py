@@ -5,24 +5,21 @@ changes that belong to them into one transaction, and is refused unless the call
 run (epoch) and knows its last event (sequence and head hash). Nothing writes around it; a person's
 answers lie in a table of their own until the run takes them into its journal.
 
-WAL with synchronous=FULL: what a call acknowledged survives kill -9 and power loss as far as fsync
-promises it. Readers in other processes are never blocked.
+What a call acknowledged survives kill -9 and power loss; see `database`.
 """
 
-import os
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import apsw
 import msgspec
 
 from monastery.runtime.checkpoint import Keeper
-from monastery.runtime.content import Sealed, belongs, new_content_key
+from monastery.runtime.content import belongs, new_content_key
+from monastery.runtime.database import Database
 from monastery.runtime.errors import (
     BadInput,
     Erased,
@@ -35,153 +32,31 @@ from monastery.runtime.lease import FREE, TERMS, Lease, Moment, standing
 from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.owner import told
 from monastery.runtime.records import Answer, Item, ItemId, RunId
-from monastery.runtime.schema import migrate
+from monastery.runtime.rows import (
+    GENESIS,
+    Append,
+    CloseItem,
+    Entry,
+    ItemState,
+    PutItem,
+    RowChange,
+    RunRow,
+    SetStatus,
+    StoredItem,
+)
 
-RunStatus = Literal["running", "interrupted", "parked", "done", "failed"]
-ItemState = Literal["open", "answered", "expired", "withdrawn"]
-GENESIS = bytes(32)
-BUSY_SECONDS = 10
-"""How long a write waits for another program that holds the database."""
-_RETRY_SECONDS = 0.01
 _RUN_COLUMNS = (
     "run, project, project_path, started, status, owner, epoch, seq, head, seed, content_key,"
     " frontier"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PutItem:
-    """Row change: a question becomes open."""
-
-    item: Item
-
-
-@dataclass(frozen=True, slots=True)
-class CloseItem:
-    """Row change: a question is no longer open."""
-
-    item: ItemId
-    state: ItemState
-
-
-@dataclass(frozen=True, slots=True)
-class SetStatus:
-    """Row change: what the run is doing."""
-
-    status: RunStatus
-
-
-RowChange = PutItem | CloseItem | SetStatus
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One event as it lies in the journal: its number, its canonical bytes, their chained hash."""
-
-    seq: int
-    hash: bytes
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """One transaction's worth of a run's journal.
-
-    Attributes:
-        seq: The number of the first entry; the run must stand just before it.
-        head: The hash of the entry before it.
-        checkpoint: Whether to sign the head outside the database; with no entries, only that.
-    """
-
-    run: RunId
-    owner: str
-    epoch: int
-    seq: int
-    head: bytes
-    entries: Sequence[Entry]
-    blobs: Sequence[Sealed] = ()
-    changes: Sequence[RowChange] = ()
-    checkpoint: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """What the store knows of a run without reading its journal."""
-
-    run: RunId
-    project: str
-    project_path: Path
-    started: datetime
-    status: RunStatus
-    owner: str | None
-    epoch: int
-    seq: int
-    head: bytes
-    seed: bytes = field(repr=False)
-    content_key: bytes = field(repr=False)
-    frontier: Frontier = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredItem:
-    """A question and where it stands."""
-
-    item: Item
-    state: ItemState
-
-
-class Store:
+class Store(Database):
     """The database in one home folder. Synchronous; an instance serves one thread at a time."""
 
     def __init__(self, home: Path, connection: apsw.Connection) -> None:
-        self.home = home
-        self._db = connection
+        super().__init__(home, connection)
         self._keeper = Keeper(home)
-
-    @classmethod
-    def open(
-        cls,
-        home: Path,
-        *,
-        create: bool = True,
-        synchronous: Literal["FULL", "NORMAL"] = "FULL",
-    ) -> Self:
-        """Open the database of a home folder.
-
-        Args:
-            home: The folder.
-            create: Whether to make it when it is not there.
-            synchronous: ``NORMAL`` for what may be lost in a power cut; not for a journal.
-
-        Raises:
-            BadInput: There is none, and it should not be made.
-            StoreError: It cannot be opened, or is of another version.
-        """
-        path = home / "monastery.sqlite3"
-        if not create and not path.exists():
-            raise BadInput(f"no runs in {str(home)!r}: name another home with --home")
-        try:
-            home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            db = apsw.Connection(str(path))
-            db.set_busy_timeout(BUSY_SECONDS * 1000)
-            _write_ahead(db)
-            db.execute("PRAGMA foreign_keys=ON")
-            db.pragma("synchronous", synchronous)
-            migrate(db, repr(str(path)))
-            os.chmod(path, 0o600)  # noqa: PTH101 - the seed of the draws lies in it
-        except (apsw.Error, OSError) as exc:
-            raise StoreError(f"cannot open the journal {str(path)!r}: {exc}") from exc
-        return cls(home, db)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # Runs
 
@@ -553,63 +428,10 @@ class Store:
         )
         self._db.execute("UPDATE answers SET body = ? WHERE item = ?", (b'{"erased":true}', item))
 
-    # Plumbing
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-        except (apsw.Error, OSError) as exc:
-            why = _why(exc)
-            raise StoreError(f"cannot write the journal in {str(self.home)!r}: {why}") from exc
-
-    def _query(self, sql: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-        try:
-            yield from self._db.execute(sql, values)
-        except apsw.Error as exc:
-            raise self._unreadable(exc) from exc
-
-    def _unreadable(self, exc: apsw.Error) -> StoreError:
-        return StoreError(f"cannot read the journal in {str(self.home)!r}: {_why(exc)}")
-
-
-def _why(exc: Exception) -> str:
-    """Return why the database refused, with the mend where there is one."""
-    match exc:
-        case apsw.FullError():
-            return "the disk is full; make room, then go on with the run"
-        case apsw.BusyError():
-            return f"another program holds its lock for longer than {BUSY_SECONDS} s; end it"
-        case apsw.ReadOnlyError():
-            return "it is read-only; see what became of its file system"
-        case _:
-            return str(exc)
-
 
 def _raw(value: Any) -> bytes:
     """Return what lies in a column of bytes, also after somebody put something else there."""
     return value if isinstance(value, bytes) else str(value).encode()
-
-
-def _write_ahead(db: apsw.Connection) -> None:
-    """Turn the write-ahead log on; SQLite itself does not wait while another process does so."""
-    last = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-        except apsw.BusyError:
-            if time.monotonic() > last:
-                raise
-            time.sleep(_RETRY_SECONDS)
-        else:
-            return
 
 
 def _now() -> str:

@@ -35,7 +35,8 @@ from monastery.runtime.journal import FORMAT_VERSION, Record, decode, entry_hash
 from monastery.runtime.keys import HomeKey, PublicKey
 from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId, Sha256
-from monastery.runtime.store import GENESIS, Entry, RunRow, Store
+from monastery.runtime.rows import GENESIS, Entry, RunRow
+from monastery.runtime.store import Store
 from monastery.runtime.verify_checkpoints import against
 from monastery.runtime.verify_waits import waits
 

@@ -8,7 +8,7 @@ from monastery.runtime.keys import PublicKey
 from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.note import Note
 from monastery.runtime.records import RunId
-from monastery.runtime.store import Entry
+from monastery.runtime.rows import Entry
 
 
 def against(

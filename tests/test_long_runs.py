@@ -13,9 +13,10 @@ from monastery.runtime.owner import this_process
 from monastery.runtime.ports import Desk
 from monastery.runtime.project_file import Loaded, parse
 from monastery.runtime.records import Ending
+from monastery.runtime.rows import RunRow
 from monastery.runtime.run import World
 from monastery.runtime.runner import go, new_run
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.store import Store
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.hardening import RUN_BYTES
 from tests.runtime.world import Notebook

@@ -22,7 +22,8 @@ from monastery.runtime.keys import HomeKey
 from monastery.runtime.merkle import leaf_hash, root_of
 from monastery.runtime.proofs import journal_lines, prove
 from monastery.runtime.records import RunId, Vote
-from monastery.runtime.store import GENESIS, Store
+from monastery.runtime.rows import GENESIS
+from monastery.runtime.store import Store
 from tests.runtime.world import SetAuditor, Small, approve, notes
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "verify.py"

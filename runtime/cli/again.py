@@ -4,7 +4,8 @@ import shlex
 from pathlib import Path
 
 from monastery.runtime.cli.home import find
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 
 
 def resume(store: Store, row: RunRow) -> str:

@@ -15,7 +15,8 @@ from monastery.runtime.cli.output import seconds, size
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import BadInput
 from monastery.runtime.records import Item
-from monastery.runtime.store import Store, StoredItem
+from monastery.runtime.rows import StoredItem
+from monastery.runtime.store import Store
 
 ASKED = {
     "audit": "How reasonable is this step? Judge the proposal, not what may come of it.",

@@ -12,7 +12,8 @@ from monastery.runtime.cli.home import HomeOption, find_run, open_store
 from monastery.runtime.cli.run import recorded_project
 from monastery.runtime.errors import BadInput, RunHeld
 from monastery.runtime.owner import told
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from monastery.runtime.errors import BadInput
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 
 VARIABLE = "MONASTERY_HOME"
 FOLDER = ".monastery"

@@ -21,9 +21,10 @@ from monastery.runtime.kernel_timer import KernelTimer
 from monastery.runtime.many import Job, Watcher, live_all
 from monastery.runtime.ports import Desk
 from monastery.runtime.project_file import Loaded
+from monastery.runtime.rows import RunRow
 from monastery.runtime.run import World
 from monastery.runtime.runner import new_run
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.store import Store
 
 _BOXES_A_CORE = 4
 _SHARE_OF_MEMORY = 0.75

@@ -13,7 +13,8 @@ from monastery.runtime.cli.run import recorded_project
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput
 from monastery.runtime.records import Item
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

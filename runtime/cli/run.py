@@ -23,9 +23,10 @@ from monastery.runtime.kernel_timer import KernelTimer
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import Desk
 from monastery.runtime.project_file import Loaded
+from monastery.runtime.rows import RunRow
 from monastery.runtime.run import World
 from monastery.runtime.runner import go, go_until_parked, new_run
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.store import Store
 
 PARKED = 4
 

@@ -5,7 +5,8 @@ import typer
 
 from monastery.runtime.cli import output
 from monastery.runtime.cli.home import HomeOption, open_store
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -10,7 +10,8 @@ from monastery.runtime.cli.clock import Clock
 from monastery.runtime.cli.output import seconds
 from monastery.runtime.cli.telling import count
 from monastery.runtime.journal import records
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 from monastery.runtime.story import Story
 
 

@@ -20,9 +20,10 @@ from monastery.runtime.kernel_timer import KernelTimer
 from monastery.runtime.owner import this_process
 from monastery.runtime.ports import Desk
 from monastery.runtime.records import RunId
+from monastery.runtime.rows import RunRow
 from monastery.runtime.run import World
 from monastery.runtime.runner import cause, go_until_parked
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.store import Store
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import Item, ItemId, RunId
-from monastery.runtime.store import Append, CloseItem, Entry, PutItem, RowChange, Store
+from monastery.runtime.rows import Append, CloseItem, Entry, PutItem, RowChange
+from monastery.runtime.store import Store
 
 RUN = RunId("repair-20261121-091500-k3f9")
 Purpose = Literal["audit", "gate", "human", "ask", "resolve"]

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from monastery.runtime import checkpoint
+from monastery.runtime.rows import Append
 from monastery.runtime.run import World
-from monastery.runtime.store import Append, Store
+from monastery.runtime.store import Store
 
 _KEPT = ("run.started", "run.resumed", "box.started", "segment.started", "model.called")
 _KEPT += ("proposal.refused", "proposal.frozen", "audit.drawn", "audit.shown", "audit.voted")

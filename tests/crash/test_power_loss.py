@@ -13,7 +13,8 @@ from monastery.runtime.events import RunInterrupted
 from monastery.runtime.journal import Journal, Record, Writer, check_chain
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import RunId
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 from tests.crash.power import Acknowledged, Deed, Disk, recorded
 from tests.simulation.clockwork import hop
 

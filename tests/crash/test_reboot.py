@@ -11,7 +11,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 from monastery.runtime.story import Story, tell
 from monastery.runtime.verify import verify
 from tests.sandbox.conftest import engine_api, image

@@ -13,9 +13,9 @@ from monastery.runtime.cli import compose, main, run
 from monastery.runtime.journal import Record
 from monastery.runtime.ports import Desk
 from monastery.runtime.project_file import Loaded
+from monastery.runtime.rows import RunRow
 from monastery.runtime.run import World
 from monastery.runtime.runner import go
-from monastery.runtime.store import RunRow
 from tests.crash.points import Points
 
 __all__ = ["compose", "forked"]

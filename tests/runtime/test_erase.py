@@ -20,7 +20,8 @@ from monastery.runtime.erase import plan, spellings
 from monastery.runtime.errors import BadInput, Erased, StoreError
 from monastery.runtime.proofs import journal_lines
 from monastery.runtime.records import Answer, RunId, Vote
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 from monastery.runtime.story import tell
 from monastery.runtime.verify import verify
 from tests.runtime.world import SetAuditor, Small, approve, notes

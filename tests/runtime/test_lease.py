@@ -12,7 +12,8 @@ from monastery.runtime.heartbeat import Keep, kept, take
 from monastery.runtime.lease import FREE, HELD, TERMS, Lease, Moment, Terms, standing
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import RunId
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.rows import RunRow
+from monastery.runtime.store import Store
 from tests.runtime.world import inline
 
 RUN = RunId("run-1")

@@ -15,7 +15,8 @@ from monastery.runtime.history import HISTORY_BYTES, WHOLE_BYTES, history
 from monastery.runtime.journal import records
 from monastery.runtime.past import read_past
 from monastery.runtime.records import Case, EarlierStep, RunId, Vote
-from monastery.runtime.store import Entry, Store
+from monastery.runtime.rows import Entry
+from monastery.runtime.store import Store
 from monastery.runtime.story import Story, fold, tell
 from tests.runtime.world import SetAuditor, Small, approve, expired, notes
 

@@ -12,7 +12,8 @@ from monastery.runtime.events import RunInterrupted
 from monastery.runtime.journal import Journal, Record, Writer, decode
 from monastery.runtime.owner import is_dead, this_process
 from monastery.runtime.records import Answer, Item, ItemId, RunId
-from monastery.runtime.store import GENESIS, Append, Entry, PutItem, RunRow, Store
+from monastery.runtime.rows import GENESIS, Append, Entry, PutItem, RunRow
+from monastery.runtime.store import Store
 
 RUN = RunId("run-1")
 DEAD = "/".join((this_process().split("/")[0], "an-earlier-boot", "1", "1", "1"))

@@ -14,7 +14,8 @@ from monastery.runtime.content import Sealer
 from monastery.runtime.journal import entry_hash
 from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId
-from monastery.runtime.store import GENESIS, Store
+from monastery.runtime.rows import GENESIS
+from monastery.runtime.store import Store
 from monastery.runtime.verify import verify
 from tests.runtime.world import SetAuditor, Small, approve, notes
 

@@ -14,9 +14,10 @@ from monastery.runtime.ports import Desk, Forkable
 from monastery.runtime.project import Project, StepSettings
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import Case, Ending, Outcome, RunId, Step, Vote
+from monastery.runtime.rows import RunRow
 from monastery.runtime.run import World
 from monastery.runtime.runner import go, new_run
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.store import Store
 from monastery.sandbox.scripted import Agent, ScriptedSandbox
 
 

@@ -17,9 +17,10 @@ from monastery.runtime.ports import Desk
 from monastery.runtime.project import Project, StepSettings
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import RunId
+from monastery.runtime.rows import RunRow
 from monastery.runtime.run import World
 from monastery.runtime.runner import cause, go
-from monastery.runtime.store import RunRow, Store
+from monastery.runtime.store import Store
 from monastery.runtime.verify import verify
 from monastery.sandbox.scripted import ScriptedSandbox
 from tests.crash import oracle

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from monastery.runtime.errors import StoreError
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import RunId
-from monastery.runtime.store import GENESIS, Append, Entry, RunRow, Store
+from monastery.runtime.rows import GENESIS, Append, Entry, RunRow
+from monastery.runtime.store import Store
 
 RUN = RunId("machine-1")
 
