@@ -8,14 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import structlog
 import trio
 
 from monastery.runtime import audits, events, parking, recall
 from monastery.runtime.desk import StoreDesk
-from monastery.runtime.draw import commitment, new_seed
+from monastery.runtime.draw import new_seed
 from monastery.runtime.errors import (
     BadInput,
     BoxError,
@@ -28,12 +27,7 @@ from monastery.runtime.errors import (
     StoreError,
 )
 from monastery.runtime.events import (
-    RunEnded,
-    RunInterrupted,
     RunParked,
-    RunResumed,
-    RunStarted,
-    SeedRevealed,
 )
 from monastery.runtime.heartbeat import Keep, kept
 from monastery.runtime.journal import Hop, Journal, Record, Writer, check_chain
@@ -44,11 +38,11 @@ from monastery.runtime.ports import Desk
 from monastery.runtime.project import Project
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import BoxLimits, BoxSpec, Draw, EarlierStep, Ending, RunId
-from monastery.runtime.rows import RunRow, SetStatus
-from monastery.runtime.run import Run, World, next_segment
+from monastery.runtime.rows import RunRow
+from monastery.runtime.run import Run, World
+from monastery.runtime.stops import begin, death, end, stop
 from monastery.runtime.store import Store
 from monastery.runtime.story import Story
-from monastery.runtime.version import VERSION
 
 log = structlog.get_logger()
 
@@ -58,7 +52,6 @@ Build = Callable[[Desk, int], World]
 Watch = Callable[[Record], None]
 """Told of every event when it is durable; must not block or raise."""
 
-_LAST_WORDS_SECONDS = 10.0
 _ENGINE_SECONDS = 120.0
 """How long a run waits for an engine that went away under its box."""
 _ENGINE_POLL_SECONDS = 0.5
@@ -268,9 +261,9 @@ async def _go(
     except BaseException as exc:
         broke = cause(exc)
         if isinstance(broke, BoxError):
-            journal.note(_death(broke))
+            journal.note(death(broke))
         if not isinstance(broke, FreezeFailed | GuestMisbehaved | LimitExceeded):
-            await _stop(journal, "it was stopped" if broke is None else str(broke), broke)
+            await stop(journal, "it was stopped" if broke is None else str(broke), broke)
             raise
         ending = Ending(False, str(broke))
     await desk.withdraw(row.run)
@@ -316,28 +309,10 @@ def _is_not_over(store: Store, run: RunId) -> bool:
 
 def _agent_ended(story: Story) -> Ending | None:
     """Return how the agent ended in a run that was parked after that: it is not started again."""
-    for stop in story.stops:
-        if isinstance(stop, RunParked) and stop.ended is not None:
-            return Ending(stop.ended.success, stop.ended.reason)
+    for one in story.stops:
+        if isinstance(one, RunParked) and one.ended is not None:
+            return Ending(one.ended.success, one.ended.reason)
     return None
-
-
-async def begin(journal: Journal, story: Story, row: RunRow, loaded: Loaded) -> None:
-    """Record that the run starts, or that it goes on."""
-    if story.started is not None:
-        await journal.append(RunResumed(version=VERSION), changes=[SetStatus("running")])
-        return
-    await journal.append(
-        RunStarted(
-            project=loaded.project.name,
-            project_file=journal.ref(loaded.source),
-            commitment=commitment(row.seed),
-            version=VERSION,
-        ),
-        next_segment(row.run, 1),
-        blobs=[loaded.source],
-        checkpoint=True,
-    )
 
 
 async def _take_up_deferred(run: Run, deferred: Mapping[str, tuple[EarlierStep, ...]]) -> None:
@@ -350,42 +325,6 @@ async def _take_up_deferred(run: Run, deferred: Mapping[str, tuple[EarlierStep, 
         drawn = Draw(told.drawn.u, told.drawn.probability)
         case = await audits.show(run, proposal, earlier)
         run.later.start_soon(audit_later, run, case, drawn)
-
-
-def _death(broke: BoxError) -> events.BoxDied:
-    """Return the event that tells how a box broke; it is written with the stop or the end."""
-    how: Literal["died", "not frozen", "misbehaved", "limit exceeded"] = "died"
-    if isinstance(broke, FreezeFailed):
-        how = "not frozen"
-    elif isinstance(broke, GuestMisbehaved):
-        how = "misbehaved"
-    elif isinstance(broke, LimitExceeded):
-        how = "limit exceeded"
-    return events.BoxDied(how=how, reason=str(broke), out_of_memory=broke.out_of_memory)
-
-
-async def _stop(journal: Journal, reason: str, broke: Exception | None) -> None:
-    """Record that the run stopped and can go on, if the journal can still be written."""
-    with trio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
-        try:
-            await journal.append(
-                RunInterrupted(reason=reason), changes=[SetStatus("interrupted")], checkpoint=True
-            )
-        except StoreError as exc:
-            if isinstance(broke, StoreError):  # which says it already
-                log.info("journal.failed", reason=str(exc))
-            else:
-                log.error("journal.failed", reason=str(exc))
-
-
-async def end(journal: Journal, row: RunRow, ending: Ending) -> None:
-    """Record the end, and reveal the seed: no draw can follow."""
-    await journal.append(
-        SeedRevealed(seed=row.seed.hex()),
-        RunEnded(success=ending.success, reason=ending.reason),
-        changes=[SetStatus("done" if ending.success else "failed")],
-        checkpoint=True,
-    )
 
 
 def cause(exc: BaseException) -> Exception | None:

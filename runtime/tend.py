@@ -14,7 +14,7 @@ from monastery.runtime.owner import this_process
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import Ending, Item, Step
 from monastery.runtime.rows import PutItem, RunRow, SetStatus
-from monastery.runtime.runner import begin, end
+from monastery.runtime.stops import begin, end
 from monastery.runtime.store import Store
 from monastery.runtime.story import SegmentStory, Story, tell
 

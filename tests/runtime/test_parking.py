@@ -17,7 +17,8 @@ from monastery.runtime.journal import Journal, Writer
 from monastery.runtime.ports import Auditor, Desk
 from monastery.runtime.records import Answer, Ending, ItemId, RunId, Vote
 from monastery.runtime.run import World
-from monastery.runtime.runner import begin, go, go_until_parked
+from monastery.runtime.runner import go, go_until_parked
+from monastery.runtime.stops import begin
 from monastery.runtime.store import Store
 from monastery.runtime.story import Story
 from monastery.runtime.verify import verify
