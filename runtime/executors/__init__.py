@@ -10,6 +10,7 @@ from types import MappingProxyType
 from monastery.runtime.executors.ask import AskExecutor
 from monastery.runtime.executors.command import CommandExecutor
 from monastery.runtime.executors.context import Configured, Context
+from monastery.runtime.executors.email import EmailExecutor
 from monastery.runtime.executors.file import FileExecutor
 from monastery.runtime.executors.git import GitExecutor
 from monastery.runtime.executors.human import HumanExecutor
@@ -21,6 +22,7 @@ KINDS: Mapping[str, type[Configured]] = MappingProxyType(
     {
         "ask": AskExecutor,
         "command": CommandExecutor,
+        "email": EmailExecutor,
         "file": FileExecutor,
         "git": GitExecutor,
         "human": HumanExecutor,

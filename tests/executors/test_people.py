@@ -161,6 +161,11 @@ def test_examples_in_the_docs_are_taken(make: Make) -> None:
     assert {kind for kind, _ in examples} == KINDS.keys()
     known: dict[str, dict[str, Any]] = {
         "git": {"repository": "."},
+        "email": {
+            "host": "localhost",
+            "sender": "agent@example.org",
+            "allow": ["ada@example.org"],
+        },
         "file": {"folder": "."},
         "command": {
             "allow": {"deploy": ["./deploy.sh", "{target}"]},
