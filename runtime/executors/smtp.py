@@ -86,7 +86,7 @@ def send(server: Server, sender: str, recipients: Sequence[str], message: bytes)
         raise NotSent(f"{where} cannot be reached: {exc}") from exc
     handle = connection.dup()  # outlives every wrapping in TLS, and ends them all
     late = threading.Event()
-    timer = threading.Timer(server.timeout_seconds, lambda: (late.set(), _end(handle)))
+    timer = threading.Timer(server.timeout_seconds, _end, [handle, late])
     timer.daemon = True
     timer.start()
     smtp = smtplib.SMTP(local_hostname=server.greets_as, timeout=server.timeout_seconds)
@@ -208,7 +208,9 @@ class _Bounded:
         self._file.close()
 
 
-def _end(handle: socket.socket) -> None:
+def _end(handle: socket.socket, late: threading.Event | None = None) -> None:
+    if late is not None:
+        late.set()
     with suppress(OSError):
         handle.shutdown(socket.SHUT_RDWR)
 
