@@ -13,6 +13,7 @@ from monastery.runtime.executors.context import Configured, Context
 from monastery.runtime.executors.email import EmailExecutor
 from monastery.runtime.executors.file import FileExecutor
 from monastery.runtime.executors.git import GitExecutor
+from monastery.runtime.executors.http import HttpExecutor
 from monastery.runtime.executors.human import HumanExecutor
 from monastery.runtime.executors.plan import PlanExecutor
 
@@ -25,6 +26,7 @@ KINDS: Mapping[str, type[Configured]] = MappingProxyType(
         "email": EmailExecutor,
         "file": FileExecutor,
         "git": GitExecutor,
+        "http": HttpExecutor,
         "human": HumanExecutor,
         "plan": PlanExecutor,
     }

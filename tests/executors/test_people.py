@@ -167,6 +167,9 @@ def test_examples_in_the_docs_are_taken(make: Make) -> None:
             "allow": ["ada@example.org"],
         },
         "file": {"folder": "."},
+        "http": {
+            "allow": [{"url": "https://api.example.org/v1/reports/", "methods": ["POST"]}],
+        },
         "command": {
             "allow": {"deploy": ["./deploy.sh", "{target}"]},
             "arguments": {"target": {"choices": ["staging", "live"]}},
