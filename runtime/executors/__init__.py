@@ -16,6 +16,7 @@ from monastery.runtime.executors.git import GitExecutor
 from monastery.runtime.executors.http import HttpExecutor
 from monastery.runtime.executors.human import HumanExecutor
 from monastery.runtime.executors.plan import PlanExecutor
+from monastery.runtime.executors.ssh import SshExecutor
 
 __all__ = ["KINDS", "Configured", "Context"]
 
@@ -29,6 +30,7 @@ KINDS: Mapping[str, type[Configured]] = MappingProxyType(
         "http": HttpExecutor,
         "human": HumanExecutor,
         "plan": PlanExecutor,
+        "ssh": SshExecutor,
     }
 )
 """The executor class of every kind, by name."""

@@ -167,6 +167,10 @@ def test_examples_in_the_docs_are_taken(make: Make) -> None:
             "allow": ["ada@example.org"],
         },
         "file": {"folder": "."},
+        "ssh": {
+            "hosts": {"web": {"host": "web.example.org", "user": "deploy", "key": "key"}},
+            "known_hosts": "known_hosts",
+        },
         "http": {
             "allow": [{"url": "https://api.example.org/v1/reports/", "methods": ["POST"]}],
         },
