@@ -140,14 +140,14 @@ class HttpExecutor:
         faults = []
         for number, place in enumerate(settings.allow):
             for name, value in place.secrets.items():
-                field = f"allow.{number}.secrets.{name}"
+                field = f"allow[{number}].secrets.{name}"
                 variable = _REFERENCE.findall(value)[-1]
                 if name.lower() in _OURS | {one.lower() for one in settings.headers}:
                     faults.append(f"{field}: is set by others too; take it out")
                 elif not os.environ.get(variable):
                     faults.append(f"{field}: ${variable} is not set; export it before the run")
             if place.look is not None and _url_of(place.look).origin != _url_of(place.url).origin:
-                faults.append(f"allow.{number}.look: is of another origin than url")
+                faults.append(f"allow[{number}].look: is of another origin than url")
         for name in settings.headers:
             if name.lower() in _OURS:
                 faults.append(f"headers: {name} is the runtime's to set; take it out")

@@ -448,10 +448,10 @@ def test_faults_name_field_and_mend(faults: Faults, monkeypatch: pytest.MonkeyPa
         ca="gone.pem",
     )
     assert [fault.split(": ")[0] for fault in found] == [
-        "allow.0.secrets.A",
-        "allow.0.secrets.accept",
-        "allow.0.secrets.Host",
-        "allow.0.look",
+        "allow[0].secrets.A",
+        "allow[0].secrets.accept",
+        "allow[0].secrets.Host",
+        "allow[0].look",
         "headers",
         "ca",
     ]

@@ -127,12 +127,12 @@ async def test_host_that_is_not_there(make: Make, step: Steps, server: ShellServ
     assert "Connection refused" in outcome.content["reason"]
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes that a process started."""
+def sessions(server: int) -> list[int]:
+    """Return the processes by which a server serves those who are logged in."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+            if int(path.read_text().rpartition(")")[2].split()[1]) == server:
                 found.append(int(path.parent.name))
     return found
 
@@ -142,7 +142,8 @@ async def test_broken_connection_is_unknown(
 ) -> None:
     """When the connection breaks while the command runs, nobody knows how far it came."""
     executor = make("ssh", **server.settings)
-    command = f"touch {tmp_path}/made; sleep 1000"
+    made = tmp_path / "made"
+    command = f"echo $$ > {made}.part; mv {made}.part {made}; exec sleep 1000"
     outcomes: list[BaseException] = []
 
     async def run() -> None:
@@ -153,11 +154,10 @@ async def test_broken_connection_is_unknown(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
-        await _until((tmp_path / "made").exists)
-        for pid in children(server.process.pid):
-            for child in (*children(pid), pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
+        await _until(made.exists)
+        for pid in sessions(server.process.pid):
+            os.kill(pid, signal.SIGKILL)
+    os.kill(int(made.read_text()), signal.SIGKILL)
     (caught,) = outcomes
     assert "\n" not in str(caught)
 
