@@ -1,42 +1,26 @@
 """The kind ``ssh``: one command on a listed host, by OpenSSH's own client."""
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-import trio
 from pydantic import Field, field_validator
 
-from monastery.runtime.errors import BadPayload, MonasteryError
-from monastery.runtime.executors import payloads, process, showing
+from monastery.runtime.errors import BadPayload
+from monastery.runtime.executors import payloads, showing, ssh_client
 from monastery.runtime.executors.command import MARK
 from monastery.runtime.executors.context import Context, resolve
-from monastery.runtime.executors.process import Ended
+from monastery.runtime.executors.ssh_client import NotRun, PerhapsRun, Ran, Target
 from monastery.runtime.project import Seconds, Settings, Size, StepSettings
 from monastery.runtime.records import Outcome, Step
 
 MAX_COMMAND_BYTES = 16 << 10
 _GRACE_SECONDS = 5
 """How long the far side has to end at the limit before it is killed."""
-_SLACK_SECONDS = 30.0
-"""How much longer than the far side's limit the client may take, beside connecting."""
-_MAX_LOG_BYTES = 256 << 10
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+,@:-]+")
-_SESSION = re.compile(r"^(?:Authenticated to |debug1: Sending command)", re.MULTILINE)
-_ENDED = re.compile(r"^debug1: client_input_channel_req: .* rtype exit-status ", re.MULTILINE)
-_NO_SESSION = re.compile(
-    r"^(?:.*: Permission denied|Host key verification failed|No .* host key is known|"
-    r"ssh: connect to host |ssh: Could not resolve|Connection (?:closed|reset|timed out)|"
-    r"kex_exchange_identification: |ssh_dispatch_run_fatal: |Unable to negotiate|banner exchange)"
-)
-"""What the client says when it gave up before anybody had logged in."""
-
 HostName = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|[0-9a-f:]{2,45})$")]
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 ShortName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -96,23 +80,9 @@ class SshSettings(StepSettings):
         return any(host.look or host.idempotent for host in self.hosts.values())
 
 
-class PerhapsRun(MonasteryError):
-    """The connection broke after somebody had logged in; nobody knows how far the command came."""
-
-
-class _NotRun(Exception):
-    """The command was certainly not started; the text says why."""
-
-
 class _Call(payloads.Strict):
     host: str
     command: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Ran:
-    ended: Ended
-    took_seconds: float
 
 
 class SshExecutor:
@@ -175,7 +145,7 @@ class SshExecutor:
         host, command = self._call(step.payload)
         try:
             ran = await self._run(host, command, step.key)
-        except _NotRun as exc:
+        except NotRun as exc:
             return Outcome("failed", {"reason": f"nothing was run: {exc}"})
         told = self._told(ran, command, step.key)
         return Outcome("done" if ran.ended.exit_code == 0 else "failed", told)
@@ -186,7 +156,7 @@ class SshExecutor:
         if host.look is not None:
             try:
                 looked = await self._run(host, host.look, step.key)
-            except (_NotRun, PerhapsRun):
+            except (NotRun, PerhapsRun):
                 return None
             if looked.ended.exit_code == 0:
                 told = self._told(looked, host.look, step.key)
@@ -195,7 +165,7 @@ class SshExecutor:
                 return None
         return await self.execute(step) if host.idempotent else None
 
-    def _told(self, ran: _Ran, command: str, key: str) -> dict[str, object]:
+    def _told(self, ran: Ran, command: str, key: str) -> dict[str, object]:
         """Return what the agent is told of a command that ended."""
         late = ran.took_seconds >= self._settings.timeout_seconds
         return {
@@ -207,54 +177,28 @@ class SshExecutor:
             "sent": self._sent(command, key),
         }
 
-    async def _run(self, host: HostSettings, command: str, key: str) -> _Ran:
+    async def _run(self, host: HostSettings, command: str, key: str) -> Ran:
         """Run a command on a host to its end.
 
         Raises:
-            _NotRun: For certain.
+            NotRun: For certain.
             PerhapsRun: Nobody knows.
         """
-        limit = self._settings.timeout_seconds + _GRACE_SECONDS
-        limit += self._settings.connect_seconds + _SLACK_SECONDS
-        with tempfile.TemporaryDirectory(prefix="monastery-ssh-") as folder:
-            log = Path(folder) / "log"
-            began = trio.current_time()
-            try:
-                ended = await process.run(
-                    self._argv(host, command, key, log),
-                    cwd=self._folder,
-                    env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", MARK: key},
-                    mark=MARK,
-                    timeout_seconds=limit,
-                    max_output_bytes=self._settings.max_output,
-                )
-            except OSError as exc:
-                raise _NotRun(f"ssh could not be started: {exc}") from exc
-            took = trio.current_time() - began
-            said = _read(log)
-        code = ended.exit_code
-        if code is not None and 0 <= code != 255:
-            return _Ran(ended, took)
-        if code == 255 and _ENDED.search(said):
-            return _Ran(ended, took)
-        lines = [line for line in said.splitlines() if line and not line.startswith("debug")]
-        why = " ".join("; ".join(lines[-4:]).split())[-400:] or "the client did not say why"
-        where = f"{host.user}@{host.host}:{host.port}"
-        if code == 255 and not _SESSION.search(said) and any(map(_NO_SESSION.match, lines)):
-            raise _NotRun(f"{where}: {why}")
-        raise PerhapsRun(f"the connection to {where} broke while the command may have run: {why}")
-
-    def _argv(self, host: HostSettings, command: str, key: str, log: Path) -> list[str]:
-        known = resolve(self._folder, self._settings.known_hosts)
-        options = {
-            **_STRICT,
-            "UserKnownHostsFile": str(known),
-            "IdentityFile": str(resolve(self._folder, host.key)),
-            "ConnectTimeout": str(self._settings.connect_seconds),
-        }
-        given = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-        where = ["-p", str(host.port), "-l", host.user, "--", host.host]
-        return ["ssh", "-F", "none", "-E", str(log), *given, *where, self._sent(command, key)]
+        target = Target(
+            host=host.host,
+            port=host.port,
+            user=host.user,
+            key=resolve(self._folder, host.key),
+            known_hosts=resolve(self._folder, self._settings.known_hosts),
+        )
+        return await ssh_client.run(
+            target,
+            self._sent(command, key),
+            step_key=key,
+            connect_seconds=self._settings.connect_seconds,
+            timeout_seconds=self._settings.timeout_seconds + _GRACE_SECONDS,
+            max_output_bytes=self._settings.max_output,
+        )
 
     def _sent(self, command: str, key: str) -> str:
         """Return the line that the far side's shell is given.
@@ -289,44 +233,6 @@ class SshExecutor:
         return host, command
 
 
-_STRICT = {
-    "BatchMode": "yes",
-    "StrictHostKeyChecking": "yes",
-    "GlobalKnownHostsFile": "none",
-    "UpdateHostKeys": "no",
-    "VerifyHostKeyDNS": "no",
-    "CheckHostIP": "no",
-    "CanonicalizeHostname": "no",
-    "IdentitiesOnly": "yes",
-    "IdentityAgent": "none",
-    "AddKeysToAgent": "no",
-    "PreferredAuthentications": "publickey",
-    "PasswordAuthentication": "no",
-    "KbdInteractiveAuthentication": "no",
-    "HostbasedAuthentication": "no",
-    "GSSAPIAuthentication": "no",
-    "ForwardAgent": "no",
-    "ForwardX11": "no",
-    "ClearAllForwardings": "yes",
-    "Tunnel": "no",
-    "PermitLocalCommand": "no",
-    "ProxyCommand": "none",
-    "ControlMaster": "no",
-    "ControlPath": "none",
-    "RequestTTY": "no",
-    "EscapeChar": "none",
-    "ConnectionAttempts": "1",
-    "ServerAliveInterval": "15",
-    "ServerAliveCountMax": "3",
-    "LogLevel": "DEBUG1",
-}
-"""Nothing but one command, by one key, on one host that is known already.
-
-The log, which is kept apart from the command's own stderr, says how far the client came: its exit
-code 255 means a command's own as well as every failure.
-"""
-
-
 def _known_as(host: HostSettings) -> str:
     return host.host if host.port == 22 else f"[{host.host}]:{host.port}"
 
@@ -342,11 +248,3 @@ def _file_faults(field: str, path: Path) -> list[str]:
     if _PLAIN_PATH.fullmatch(str(path)) is None:
         return [f"{field}: {str(path)!r} has a character that ssh reads as its own; move the file"]
     return []
-
-
-def _read(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            return file.read(_MAX_LOG_BYTES).decode("utf-8", "backslashreplace")
-    except OSError:
-        return ""
