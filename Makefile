@@ -24,6 +24,7 @@ demo: setup ## repair a broken package, a step at a time; goes on where it was i
 	@"$(VENV)"/python scripts/demo $(ARGS)
 
 test: setup lint ## lint, then every test; ARGS="tests/test_scripts.py -x" passes on to pytest
+	@scripts/setup tests
 	@"$(VENV)"/python -m pytest $(ARGS)
 
 lint: style types ## ruff (check, format) and mypy, strict

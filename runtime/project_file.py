@@ -5,6 +5,7 @@ no environment variables, no includes, no tags.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -196,9 +197,15 @@ def _kind_faults(kind: str, settings: StepSettings, lined: Lined, folder: Path) 
         field, colon, message = line.partition(": ")
         place: Place = ("steps", kind)
         if colon and " " not in field:
-            yield _fault(lined, *place, *field.removeprefix("/").split("."), message=message)
+            yield _fault(lined, *place, *_parts(field), message=message)
         else:
             yield _fault(lined, *place, message=line)
+
+
+def _parts(field: str) -> Place:
+    """Return the place that a field such as ``allow[0].url`` means."""
+    found = re.findall(r"\[(\d+)\]|([^.\[\]]+)", field.removeprefix("/"))
+    return tuple(int(index) if index else name for index, name in found)
 
 
 def _box_files(files: list[Any], lined: Lined, folder: Path) -> Iterator[Fault]:

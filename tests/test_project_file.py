@@ -77,6 +77,19 @@ def test_a_loaded_project_is_a_plain_value(folder: Path) -> None:
     assert parse(loaded.source, loaded.path) == loaded
 
 
+def test_a_kind_s_fault_has_the_line_of_its_place(folder: Path) -> None:
+    """What a kind finds in the second of a list's entries is told with that entry's line."""
+    places = """\
+  http:
+    allow:
+      - {url: "https://a.example/"}
+      - url: "https://b.example/"
+        look: "https://c.example/"
+"""
+    (fault,) = faults_of(GOOD.replace("  plan:\n", places), folder)
+    assert ":14: steps.http.allow[1].look: is of another origin" in fault
+
+
 def test_paths_are_relative_to_the_file_and_not_to_us(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

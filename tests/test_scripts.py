@@ -216,6 +216,13 @@ class TestUnfit:
         assert told.stderr.startswith("setup: there is no git; ")
         assert told.stderr.count("\n") == 1
 
+    def test_no_sshd(self, only: Path) -> None:
+        """Without OpenSSH's client and without leave to install it: one line, code 3."""
+        told = setup("tests", "--no-install", PATH=str(only))
+        assert told.returncode == 3
+        assert told.stderr.startswith("setup: there is no sshd, which tests start; ")
+        assert told.stderr.count("\n") == 1
+
     def test_silent_engine(self, only: Path) -> None:
         """A DOCKER_HOST where nothing answers is named; no other engine is taken instead."""
         docker = shutil.which("docker")

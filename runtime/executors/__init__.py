@@ -10,10 +10,13 @@ from types import MappingProxyType
 from monastery.runtime.executors.ask import AskExecutor
 from monastery.runtime.executors.command import CommandExecutor
 from monastery.runtime.executors.context import Configured, Context
+from monastery.runtime.executors.email import EmailExecutor
 from monastery.runtime.executors.file import FileExecutor
 from monastery.runtime.executors.git import GitExecutor
+from monastery.runtime.executors.http import HttpExecutor
 from monastery.runtime.executors.human import HumanExecutor
 from monastery.runtime.executors.plan import PlanExecutor
+from monastery.runtime.executors.ssh import SshExecutor
 
 __all__ = ["KINDS", "Configured", "Context"]
 
@@ -21,10 +24,13 @@ KINDS: Mapping[str, type[Configured]] = MappingProxyType(
     {
         "ask": AskExecutor,
         "command": CommandExecutor,
+        "email": EmailExecutor,
         "file": FileExecutor,
         "git": GitExecutor,
+        "http": HttpExecutor,
         "human": HumanExecutor,
         "plan": PlanExecutor,
+        "ssh": SshExecutor,
     }
 )
 """The executor class of every kind, by name."""

@@ -1,7 +1,5 @@
 """The kind ``file``: files are delivered into one folder outside."""
 
-import base64
-import binascii
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -121,21 +119,10 @@ class FileExecutor:
         clash = paths.clash(list(named))
         if clash is not None:
             raise BadPayload(clash)
-        files = {path: _content(path, file) for path, file in named.items()}
+        files = {
+            path: payloads.content(path, file.text, file.base64) for path, file in named.items()
+        }
         total = sum(map(len, files.values()))
         if total > self._settings.max_bytes:
             raise BadPayload(f"the files hold {total} bytes, allowed {self._settings.max_bytes}")
         return files
-
-
-def _content(path: str, file: _File) -> bytes:
-    if (file.text is None) == (file.base64 is None):
-        raise BadPayload(f"{path!r} needs either 'text' or 'base64'")
-    try:
-        if file.text is not None:
-            return file.text.encode("utf-8")
-        return base64.b64decode(file.base64 or "", validate=True)
-    except UnicodeEncodeError as exc:
-        raise BadPayload(f"the text of {path!r} holds half a surrogate pair") from exc
-    except (binascii.Error, ValueError) as exc:
-        raise BadPayload(f"{path!r} is not base 64: {exc}") from exc

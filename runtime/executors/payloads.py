@@ -1,5 +1,7 @@
 """Payloads as they come from the box: bytes, then text or JSON, with nothing left to guess."""
 
+import base64
+import binascii
 import json
 from collections import Counter
 from typing import Any, NoReturn, TypeVar
@@ -67,6 +69,24 @@ def parse(payload: bytes, shape: type[AnyStrict]) -> AnyStrict:
         return shape.model_validate(value)
     except ValidationError as exc:
         raise BadPayload(f"the payload has not the shape it must have: {faults_of(exc)}") from exc
+
+
+def content(name: str, text: str | None, encoded: str | None) -> bytes:
+    """Return the bytes of a file that a payload gives as text or in base 64.
+
+    Raises:
+        BadPayload: It gives neither or both, half a surrogate pair, or what is not base 64.
+    """
+    if (text is None) == (encoded is None):
+        raise BadPayload(f"{name!r} needs either 'text' or 'base64'")
+    try:
+        if text is not None:
+            return text.encode("utf-8")
+        return base64.b64decode(encoded or "", validate=True)
+    except UnicodeEncodeError as exc:
+        raise BadPayload(f"the text of {name!r} holds half a surrogate pair") from exc
+    except (binascii.Error, ValueError) as exc:
+        raise BadPayload(f"{name!r} is not base 64: {exc}") from exc
 
 
 def faults_of(error: ValidationError) -> str:

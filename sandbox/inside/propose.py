@@ -23,7 +23,7 @@ from monastery_box import (  # type: ignore[import-not-found]  # noqa: E402 - fo
 )
 
 EXAMPLE = """example:
-  propose email --payload mail.txt --rationale "The report is finished and checked." \\
+  propose email --payload mail.json --rationale "The report is finished and checked." \\
           --evidence report.pdf
   propose file report.pdf data/table.csv --rationale "The two files that were asked for."
 

@@ -62,6 +62,22 @@ class Machine:
                     raise Unfit(f"{lacking}, and {wanted} could not be installed: {exc}") from exc
 
 
+def ensure_sshd(machine: Machine) -> None:
+    """Return when there are OpenSSH's client and server; none is started.
+
+    Raises:
+        Unfit: They are not there, and it is not ours to install them.
+    """
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
+    if not all(shutil.which(name, path=path) for name in ("sshd", "ssh", "ssh-keygen")):
+        machine.install(
+            "openssh-server",
+            "openssh-client",
+            lacking="there is no sshd, which tests start",
+            about_seconds=10,
+        )
+
+
 def has_package(name: str) -> bool:
     """Whether this machine's package lists know a package that can be installed."""
     try:

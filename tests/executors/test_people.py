@@ -161,7 +161,19 @@ def test_examples_in_the_docs_are_taken(make: Make) -> None:
     assert {kind for kind, _ in examples} == KINDS.keys()
     known: dict[str, dict[str, Any]] = {
         "git": {"repository": "."},
+        "email": {
+            "host": "localhost",
+            "sender": "agent@example.org",
+            "allow": ["ada@example.org"],
+        },
         "file": {"folder": "."},
+        "ssh": {
+            "hosts": {"web": {"host": "web.example.org", "user": "deploy", "key": "key"}},
+            "known_hosts": "known_hosts",
+        },
+        "http": {
+            "allow": [{"url": "https://api.example.org/v1/reports/", "methods": ["POST"]}],
+        },
         "command": {
             "allow": {"deploy": ["./deploy.sh", "{target}"]},
             "arguments": {"target": {"choices": ["staging", "live"]}},

@@ -89,7 +89,7 @@ async def test_the_command_explains_itself(sandbox, opened):
     async with opened(sandbox) as box:
         result = await box.run(["propose", "--help"])
         assert result.exit_code == 0
-        assert b"propose email --payload mail.txt" in result.stdout
+        assert b"propose email --payload mail.json" in result.stdout
 
 
 async def test_a_second_proposal_is_refused_while_one_is_open(sandbox, opened, program):
