@@ -105,6 +105,7 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
         files=tuple((one.to, str(folder / one.source)) for one in box.files),
         engine_runtime=box.runtime,
         waive=tuple(box.waive),
+        gateway=project.policy is not None,
     )
 
 
