@@ -52,7 +52,7 @@ from monastery.runtime.version import VERSION
 log = structlog.get_logger()
 
 Build = Callable[[Desk, int], World]
-"""Makes a run's adapters, given its desk and how many model calls its journal holds."""
+"""Makes a run's adapters, given its desk and how many of its model calls reached the policy."""
 
 Watch = Callable[[Record], None]
 """Told of every event when it is durable; must not block or raise."""
@@ -229,7 +229,7 @@ async def _go(
 
     journal = Journal(row, writer, told)
     desk = StoreDesk(row.run, store, journal)
-    world = build(desk, story.call_count)
+    world = build(desk, story.spent.calls)
     await begin(journal, story, row, loaded)
     ended, ending = _agent_ended(story), None
     try:
@@ -274,6 +274,8 @@ async def _go(
             await _stop(journal, "it was stopped" if broke is None else str(broke), broke)
             raise
         ending = Ending(False, str(broke))
+    finally:
+        await world.close()
     await desk.withdraw(row.run)
     await end(journal, row, ending)
     return ending

@@ -4,10 +4,15 @@ from pathlib import Path
 
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
+from monastery.policies.provider import ProviderPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.cli.rendering import executors
 from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox
-from monastery.runtime.project import AuditorSettings, CommandAuditorSettings
+from monastery.runtime.project import (
+    AuditorSettings,
+    CommandAuditorSettings,
+    ScriptedPolicySettings,
+)
 from monastery.runtime.project_file import Loaded
 from monastery.runtime.run import World
 from monastery.sandbox.box import DockerSandbox
@@ -24,7 +29,7 @@ def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox) -> World:
     Args:
         loaded: The project.
         desk: Where questions to people are put.
-        calls: How many model calls the run's journal holds already.
+        calls: How many of the run's model calls reached the policy already.
         sandbox: Where its box is opened; several runs may share one.
 
     Raises:
@@ -59,4 +64,6 @@ def _policy(loaded: Loaded, calls: int) -> Policy | None:
     settings = loaded.project.policy
     if settings is None:
         return None
-    return ScriptedPolicy(loaded.folder / settings.scripted, start=calls)
+    if isinstance(settings, ScriptedPolicySettings):
+        return ScriptedPolicy(loaded.folder / settings.scripted, start=calls)
+    return ProviderPolicy(settings)
