@@ -1,8 +1,8 @@
 """A policy that asks a model elsewhere: any server with OpenAI's API, or Anthropic's.
 
-By httpx on trio, not by the vendors' clients: what leaves is the request that passed the wall, under
-four headers that stand here, and nothing about this machine (their clients send its system, its
-architecture and their own version); and what is tried again, and how often, is decided once.
+By httpx on trio, not by the vendors' clients: what leaves is the request that passed the wall,
+under the few headers that stand here, and nothing about this machine (their clients send its
+system, its architecture and their own version); and what is tried again is decided once.
 
 A busy provider (429), a broken one (5xx) and a connection that fails are tried again, later and
 later, or when the provider says. What it says to the request itself goes back to the agent; what it
@@ -43,13 +43,15 @@ class ProviderPolicy:
     """
 
     def __init__(self, settings: OpenAIPolicySettings | AnthropicPolicySettings) -> None:
-        anthropic = isinstance(settings, AnthropicPolicySettings)
-        self.name = "anthropic" if anthropic else "openai"
-        address = settings.anthropic if anthropic else settings.openai
+        if isinstance(settings, AnthropicPolicySettings):
+            self.name, address = "anthropic", settings.anthropic
+        else:
+            self.name, address = "openai", settings.openai
         self._address = address.rstrip("/")
         self._key = _key(settings.key)
         self._tries, self._seconds = settings.tries, settings.timeout_seconds
         self._headers = {"content-type": "application/json", "accept": "application/json"}
+        anthropic = self.name == "anthropic"
         if anthropic:
             self._headers["anthropic-version"] = "2023-06-01"
         if self._key and anthropic:
@@ -94,7 +96,7 @@ class ProviderPolicy:
         await self._client.aclose()
 
     async def _ask(self, url: str, sent: bytes) -> tuple[int, float | None, bytes]:
-        """Make one try; return the status, how long to wait if it is to be made again, and the body.
+        """Make one try; return the status, how long to wait before the next, and the body.
 
         Raises:
             PolicyFailed: The answer is longer than an agent may be sent.
