@@ -208,15 +208,16 @@ CASES = [(api, name, more) for api, cases in REFUSED.items() for name, more in c
 
 
 @pytest.mark.parametrize(
-    ("api", "more"), [case[::2] for case in CASES], ids=[f"{c[0]}: {c[1]}" for c in CASES]
+    ("api", "name", "more"), CASES, ids=[f"{api}: {name}" for api, name, _ in CASES]
 )
 async def test_what_would_act_or_carry_out_is_refused_and_nothing_leaves(
-    tmp_path: Path, server: Provider, api: str, more: dict[str, Any]
+    tmp_path: Path, server: Provider, api: str, name: str, more: dict[str, Any]
 ) -> None:
     """400 in the API's own form, recorded with its reason; the provider never hears of it."""
     body = {"api": api, "request": {**BY_API[api], **more}}
     good = {"api": api, "request": BY_API[api]}
-    (refused, passed), (call, _) = await ask(tmp_path, settings(server, api), body, good)
+    set_ = settings(server, api, inline_data=not name.startswith("inline"))
+    (refused, passed), (call, _) = await ask(tmp_path, set_, body, good)
     assert refused["status"] == 400
     error = refused["response"]["error"]
     assert error["type"] == "invalid_request_error"
