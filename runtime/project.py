@@ -220,6 +220,12 @@ class ScriptedPolicySettings(PolicySettings):
     scripted: str
 
 
+class ReplayedPolicySettings(PolicySettings):
+    """A policy that answers as an earlier run of the same home was answered."""
+
+    replayed: str
+
+
 class ApiPolicySettings(PolicySettings):
     """What every policy has that asks a model elsewhere.
 
@@ -264,7 +270,9 @@ class AnthropicPolicySettings(ApiPolicySettings):
         return "anthropic.messages", "anthropic.count_tokens"
 
 
-AnyPolicySettings = ScriptedPolicySettings | OpenAIPolicySettings | AnthropicPolicySettings
+AnyPolicySettings = (
+    ScriptedPolicySettings | ReplayedPolicySettings | OpenAIPolicySettings | AnthropicPolicySettings
+)
 
 
 class LimitSettings(Settings):

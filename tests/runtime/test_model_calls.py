@@ -8,9 +8,16 @@ import pytest
 import trio
 
 from monastery.policies.provider import ProviderPolicy
+from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
-from monastery.runtime.errors import BadInput
-from monastery.runtime.project import OpenAIPolicySettings, ScriptedPolicySettings
+from monastery.runtime.errors import BadInput, PolicyFailed
+from monastery.runtime.project import (
+    OpenAIPolicySettings,
+    ReplayedPolicySettings,
+    ScriptedPolicySettings,
+)
+from monastery.runtime.replay import recorded_calls
+from monastery.runtime.store import Store
 from tests.provider import Provider, provider
 from tests.runtime.world import Small, notes
 
@@ -197,3 +204,23 @@ async def test_a_scripted_policy_answers_api_calls_too(tmp_path: Path) -> None:
     assert first == {"status": 200, "response": {"id": "1"}}
     assert second == {"status": 500, "response": {"error": {"message": "no"}}}
     assert [call.api for call in small.events("model.called")] == ["openai.chat"] * 2
+
+
+async def test_a_run_is_replayed_from_the_journal_of_an_earlier_one(
+    tmp_path: Path, server: Provider
+) -> None:
+    """Each answer once more, in order, and nobody is asked; then there are none left."""
+    server.says = [(200, {}, {"n": 1}), (200, {}, {"n": 2})]
+    first, _ = await ask(tmp_path, settings(server), 2)
+    with Store.open(tmp_path) as store:
+        (row,) = (one.run for one in store.runs())
+        policy = ReplayedPolicy(row, recorded_calls(store, row))
+    set_ = ReplayedPolicySettings(replayed=row)
+    again, _ = await ask(tmp_path, set_, 3, policy)
+    assert again[:2] == first
+    assert [one["response"] for one in first] == [{"n": 1}, {"n": 2}]
+    assert again[2]["status"] == 502
+    assert "did not make this call so often" in again[2]["response"]["error"]["message"]
+    assert len(server.asked) == 2
+    with pytest.raises(PolicyFailed, match="never made this call"):
+        await policy.call({"another": "request"})
