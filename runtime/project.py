@@ -6,9 +6,9 @@ settings of auditors, policies and step kinds into the things themselves.
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from monastery.runtime.records import Promise
 
@@ -198,20 +198,25 @@ class PolicySettings(Settings):
     inline_data: bool = False
     version: str | None = None
     budget: BudgetSettings = BudgetSettings()
-    prices: dict[str, PriceSettings] = {}
+    prices: Annotated[dict[str, PriceSettings], Field(validate_default=True)] = {}
 
     @property
     def apis(self) -> tuple[str, ...] | None:
         """Return the APIs that it speaks; None when it answers anything at all."""
         return None
 
-    @model_validator(mode="after")
-    def _priced(self) -> Self:
-        if self.budget.money is not None and (
-            not self.models or set(self.models) - set(self.prices)
-        ):
-            raise ValueError("a budget of money needs `models`, and `prices` for each of them")
-        return self
+    @field_validator("prices")
+    @classmethod
+    def _priced(
+        cls, prices: dict[str, PriceSettings], info: ValidationInfo
+    ) -> dict[str, PriceSettings]:
+        models, budget = info.data.get("models"), info.data.get("budget")
+        counted = budget is not None and budget.money is not None
+        missing = sorted(set(models or ()) - set(prices))
+        if counted and (missing or not models):
+            names = ", ".join(missing) or "none is named under `models`"
+            raise ValueError(f"a budget of money needs the price of each model; missing: {names}")
+        return prices
 
 
 class ScriptedPolicySettings(PolicySettings):
@@ -238,11 +243,19 @@ class ApiPolicySettings(PolicySettings):
     """
 
     models: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
-    key: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    key: str | None = None
     timeout_seconds: Seconds = 600.0
     tries: Annotated[int, Field(ge=1, le=20)] = 5
     at_once: Annotated[int, Field(ge=1)] = 16
     per_minute: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", value):
+            # Not shown: it may be the key itself.
+            raise ValueError("is no name of an environment variable; write one, say OPENAI_API_KEY")
+        return value
 
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
