@@ -1,5 +1,6 @@
 """Model calls outside the box: budgets, patience, what is recorded; against a real server."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,30 +164,32 @@ async def test_no_more_are_under_way_than_the_project_lets(
     tmp_path: Path, server: Provider
 ) -> None:
     """The provider sees so many at a time, however many the agent makes."""
-    import threading
-
-    lock, gate = threading.Lock(), threading.Barrier(2)
-    under_way: list[int] = []
-    now = 0
+    two, go = threading.Event(), threading.Event()
+    arrived = 0
 
     def usually(asked: Any) -> Any:
-        nonlocal now
-        with lock:
-            now += 1
-            under_way.append(now)
-        gate.wait(60)  # so two are always let in together
-        with lock:
-            now -= 1
-        return {"ok": True}
+        nonlocal arrived
+        if asked.body["model"] == "probe":
+            return {}
+        arrived += 1
+        if arrived == 2:
+            two.set()
+        assert go.wait(60)
+        return {}
 
     server.usually = usually
-    policy = ProviderPolicy(settings(server, at_once=2))
+    policy, other = ProviderPolicy(settings(server, at_once=2)), ProviderPolicy(settings(server))
     async with trio.open_nursery() as nursery:
         for _ in range(6):
             nursery.start_soon(policy.call, CALL)
+        assert await trio.to_thread.run_sync(two.wait, 60)
+        for _ in range(3):  # what was sent before them has arrived when they are answered
+            await other.call({"api": "openai.chat", "request": {"model": "probe"}})
+        assert arrived == 2
+        go.set()
     await policy.aclose()
-    assert max(under_way) == 2
-    assert len(under_way) == 6
+    await other.aclose()
+    assert arrived == 6
 
 
 def test_a_key_that_is_not_there_is_said_before_the_run(server: Provider) -> None:
@@ -211,14 +214,15 @@ async def test_a_run_is_replayed_from_the_journal_of_an_earlier_one(
 ) -> None:
     """Each answer once more, in order, and nobody is asked; then there are none left."""
     server.says = [(200, {}, {"n": 1}), (200, {}, {"n": 2})]
-    first, _ = await ask(tmp_path, settings(server), 2)
+    first, _ = await ask(tmp_path, settings(server, budget={"calls": 2}), 3)
     with Store.open(tmp_path) as store:
         (row,) = (one.run for one in store.runs())
         policy = ReplayedPolicy(row, recorded_calls(store, row))
     set_ = ReplayedPolicySettings(replayed=row)
     again, _ = await ask(tmp_path, set_, 3, policy)
-    assert again[:2] == first
-    assert [one["response"] for one in first] == [{"n": 1}, {"n": 2}]
+    assert again[:2] == first[:2]
+    assert [one["response"] for one in first[:2]] == [{"n": 1}, {"n": 2}]
+    assert first[2]["status"] == 429  # nobody was asked, so there is nothing to replay
     assert again[2]["status"] == 502
     assert "did not make this call so often" in again[2]["response"]["error"]["message"]
     assert len(server.asked) == 2
