@@ -64,7 +64,7 @@ class ProviderPolicy:
         )
         self._client.headers.clear()
         self._turn = trio.CapacityLimiter(settings.at_once)
-        self._pace = _Pace(settings.per_minute)
+        self._pace = Pace(settings.per_minute)
 
     async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask; with patience.
@@ -132,7 +132,7 @@ class ProviderPolicy:
         return {"status": status, "response": response}
 
 
-class _Pace:
+class Pace:
     """Lets so many begin in each minute."""
 
     def __init__(self, per_minute: int | None) -> None:

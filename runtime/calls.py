@@ -23,6 +23,8 @@ from monastery.runtime.project import PolicySettings
 from monastery.runtime.records import ModelRequest
 from monastery.runtime.run import Run
 
+_NAME_CHARACTERS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
@@ -93,14 +95,14 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
         said = await run.world.policy.call({"api": passed.api, "request": passed.request})
     except MonasteryError as exc:
         said = wall.failure(passed.api, str(exc), status=502, kind="api_error")
-    if "status" not in said:
+    if not _has_status(said):
         said = {"status": 500 if "error" in said else 200, "response": dict(said)}
     used = tokens(said["response"]) if said["status"] == 200 else None
     return _Answered(
         said,
         {
             "api": passed.api,
-            "model": passed.model,
+            "model": passed.model[:_NAME_CHARACTERS],
             "version": settings.version,
             "status": said["status"],
             "tokens_in": used and used[0],
@@ -108,6 +110,12 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "cost": used and cost(used, settings.prices.get(passed.model)),
         },
     )
+
+
+def _has_status(said: Mapping[str, Any]) -> bool:
+    """Whether an answer is an API's; a script may say anything."""
+    status = said.get("status")
+    return set(said) == {"status", "response"} and type(status) is int and 200 <= status <= 599
 
 
 def _why_spent(run: Run, settings: PolicySettings) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from monastery.policies.provider import ProviderPolicy
+from monastery.policies.provider import Pace, ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.errors import BadInput, PolicyFailed
@@ -201,12 +201,13 @@ def test_a_key_that_is_not_there_is_said_before_the_run(server: Provider) -> Non
 async def test_a_scripted_policy_answers_api_calls_too(tmp_path: Path) -> None:
     """A line of its file is the response."""
     path = tmp_path / "script.jsonl"
-    path.write_text('{"id": "1"}\n{"error": {"message": "no"}}\n')
+    path.write_text('{"id": "1"}\n{"error": {"message": "no"}}\n{"status": 9}\n')
     set_ = ScriptedPolicySettings(scripted=path.name)
-    (first, second), small = await ask(tmp_path, set_, 2, ScriptedPolicy(path))
+    (first, second, third), small = await ask(tmp_path, set_, 3, ScriptedPolicy(path))
+    assert third == {"status": 200, "response": {"status": 9}}
     assert first == {"status": 200, "response": {"id": "1"}}
     assert second == {"status": 500, "response": {"error": {"message": "no"}}}
-    assert [call.api for call in small.events("model.called")] == ["openai.chat"] * 2
+    assert [call.api for call in small.events("model.called")] == ["openai.chat"] * 3
 
 
 async def test_a_run_is_replayed_from_the_journal_of_an_earlier_one(
@@ -228,3 +229,14 @@ async def test_a_run_is_replayed_from_the_journal_of_an_earlier_one(
     assert len(server.asked) == 2
     with pytest.raises(PolicyFailed, match="never made this call"):
         await policy.call({"another": "request"})
+
+
+@pytest.mark.virtual
+async def test_no_more_are_begun_in_a_minute_than_the_project_lets() -> None:
+    """The third of three waits until the first is a minute old."""
+    pace, began = Pace(2), trio.current_time()
+    times = []
+    for _ in range(5):
+        await pace.turn()
+        times.append(trio.current_time() - began)
+    assert times == pytest.approx([0.0, 0.0, 60.0, 60.0, 120.0])
