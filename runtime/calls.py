@@ -2,9 +2,13 @@
 
 A call belongs to the segment in which its answer reaches the agent. An answer that comes while the
 box is frozen waits for the thaw, so that a segment holds all that the agent learned in it.
+
+A call of one of the APIs (`gateway`) is `{"api": …, "request": …}`, and its answer `{"status": …,
+"response": …}`. What a scripted policy is asked without naming an API goes to it as it is.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -12,9 +16,22 @@ import trio
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled
+from monastery.runtime.gateway import wall
+from monastery.runtime.gateway.usage import cost, tokens
 from monastery.runtime.ports import Box
+from monastery.runtime.project import PolicySettings
 from monastery.runtime.records import ModelRequest
 from monastery.runtime.run import Run
+
+_NAME_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """An answer, and what the record says of it beside its bytes."""
+
+    body: Mapping[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 async def carry(run: Run, box: Box, asked: ModelRequest) -> None:
@@ -23,7 +40,7 @@ async def carry(run: Run, box: Box, asked: ModelRequest) -> None:
     answer = await _answer(run, asked.body)
     seconds = trio.current_time() - began
     async with run.delivery:
-        request, response = canonical(asked.body), canonical(answer)
+        request, response = canonical(asked.body), canonical(answer.body)
         await run.journal.append(
             ModelCalled(
                 segment=run.segment.id,
@@ -31,19 +48,87 @@ async def carry(run: Run, box: Box, asked: ModelRequest) -> None:
                 request=run.journal.ref(request),
                 response=run.journal.ref(response),
                 seconds=seconds,
+                **answer.facts,
             ),
             blobs=[request, response],
         )
-        await box.answer(asked.call, answer)
+        await box.answer(asked.call, answer.body)
 
 
-async def _answer(run: Run, body: Mapping[str, Any]) -> Mapping[str, Any]:
+async def _answer(run: Run, body: Mapping[str, Any]) -> _Answered:
     if run.world.policy is None:
-        return _error("no_policy", "this project has no policy; its file may name one")
+        why = "this project has no policy; its file may name one"
+        return _Answered(_error("no_policy", why), {"refused": "no policy"})
+    settings = run.project.policy or PolicySettings()
+    if "api" in body or settings.apis is not None:
+        return await _answer_api(run, settings, body)
+    spent = _why_spent(run, settings)
+    if spent is not None:
+        return _Answered(_error("budget_exhausted", spent), {"refused": spent})
     try:
-        return await run.world.policy.call(body)
+        return _Answered(await run.world.policy.call(body))
     except MonasteryError as exc:
-        return _error("policy_failed", str(exc))
+        return _Answered(_error("policy_failed", str(exc)))
+
+
+async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any]) -> _Answered:
+    """Answer a call of an API: through the wall, within the budget, by the policy."""
+    assert run.world.policy is not None, "asked before"
+    if body == {"api": "models", "request": {}}:
+        told = {"status": 200, "response": {"models": list(settings.models)}}
+        return _Answered(told, {"api": "models", "status": 200, "refused": "answered here"})
+    passed = wall.check(
+        body,
+        apis=wall.APIS if settings.apis is None else settings.apis,
+        models=settings.models,
+        inline_data=settings.inline_data,
+    )
+    if isinstance(passed, wall.Passed):
+        spent = _why_spent(run, settings)
+        if spent is not None:
+            passed = wall.Refused(passed.api, spent, 429, "insufficient_quota")
+    if isinstance(passed, wall.Refused):
+        told = wall.failure(passed.api, passed.why, status=passed.status, kind=passed.kind)
+        facts = {"api": passed.api or None, "status": passed.status, "refused": passed.why}
+        return _Answered(told, facts)
+    try:
+        said = await run.world.policy.call({"api": passed.api, "request": passed.request})
+    except MonasteryError as exc:
+        said = wall.failure(passed.api, str(exc), status=502, kind="api_error")
+    if not _has_status(said):
+        said = {"status": 500 if "error" in said else 200, "response": dict(said)}
+    used = tokens(said["response"]) if said["status"] == 200 else None
+    return _Answered(
+        said,
+        {
+            "api": passed.api,
+            "model": passed.model[:_NAME_CHARACTERS],
+            "version": settings.version,
+            "status": said["status"],
+            "tokens_in": used and used[0],
+            "tokens_out": used and used[1],
+            "cost": used and cost(used, settings.prices.get(passed.model)),
+        },
+    )
+
+
+def _has_status(said: Mapping[str, Any]) -> bool:
+    """Whether an answer is an API's; a script may say anything."""
+    status = said.get("status")
+    return set(said) == {"status", "response"} and type(status) is int and 200 <= status <= 599
+
+
+def _why_spent(run: Run, settings: PolicySettings) -> str | None:
+    """Return why the run may make no more calls, or None when it may."""
+    budget, spent = settings.budget, run.story.spent
+    for name, limit, used in (
+        ("calls", budget.calls, spent.calls),
+        ("tokens", budget.tokens, spent.tokens),
+        ("money", budget.money, spent.cost),
+    ):
+        if limit is not None and used >= limit:
+            return f"the budget of this run is used up: {used:g} of {limit:g} {name}"
+    return None
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

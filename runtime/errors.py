@@ -18,6 +18,7 @@
         Erased                      a content was erased; its name and its place are left
       AuditFailed                   an auditor did not answer, or answered nonsense
         AuditExpired                nobody answered in time
+      PolicyFailed                  a model did not answer; the agent is told, the run goes on
       BadPayload                    a proposal's payload is not one of its kind
 
 Outcomes are values, not errors: a rejected step, an expired audit, a used-up budget.
@@ -130,6 +131,10 @@ class AuditFailed(MonasteryError):
 
 class AuditExpired(AuditFailed):
     """Nobody answered in time; expired is not rejected."""
+
+
+class PolicyFailed(MonasteryError):
+    """A model did not answer, or not as it should."""
 
 
 class BadPayload(MonasteryError):

@@ -132,7 +132,12 @@ class SegmentStarted(_Strict):
 
 
 class ModelCalled(_Strict):
-    """A model call went through the gateway."""
+    """A model call went through the gateway.
+
+    `request` and `response` are what the agent asked and was answered, log-probabilities included
+    where the model gave them. What came through the box's HTTP server names its `api` and has a
+    `status`. `refused` says why nothing left; tokens and cost are counted where they are known.
+    """
 
     type: Literal["model.called"] = "model.called"
     segment: str
@@ -140,6 +145,14 @@ class ModelCalled(_Strict):
     request: BlobRef
     response: BlobRef
     seconds: Seconds
+    api: str | None = None
+    model: str | None = None
+    version: str | None = None
+    status: Annotated[int, Field(ge=100, le=599)] | None = None
+    refused: str | None = None
+    tokens_in: Annotated[int, Field(ge=0)] | None = None
+    tokens_out: Annotated[int, Field(ge=0)] | None = None
+    cost: Annotated[float, Field(ge=0.0)] | None = None
 
 
 class SegmentPrinted(_Strict):

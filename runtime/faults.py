@@ -38,6 +38,7 @@ _TYPES = {
 }
 _PATTERNS = {
     r"^[a-z0-9][a-z0-9-]{0,39}$": "lower-case letters, digits and hyphens, at most 40",
+    r"^https?://[^\s@?#]+$": "http:// or https://, a host and a path; no user and no query",
 }
 
 

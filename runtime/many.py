@@ -51,7 +51,7 @@ _KEEP = Keep()
 _GoOn = Callable[..., Awaitable[Ending]]
 
 BuildOne = Callable[[Loaded, Desk, int], World]
-"""Makes a run's adapters, given its project, its desk and how many model calls it holds."""
+"""Makes a run's adapters, given its project, its desk, and how many calls reached its policy."""
 
 
 @dataclass(frozen=True, slots=True)

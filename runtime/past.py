@@ -20,7 +20,7 @@ from monastery.runtime.journal import READ_VERSIONS, decode
 from monastery.runtime.records import EarlierStep, RunId
 from monastery.runtime.rows import Entry
 from monastery.runtime.store import Store
-from monastery.runtime.story import Story, fold
+from monastery.runtime.story import Spent, Story, fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def read_past(store: Store, run: RunId) -> Past:
     Raises:
         StoreError: The journal cannot be read.
     """
-    calls, of_run, open_items = 0, list[Entry](), dict[str, Entry]()
+    calls, spent, of_run, open_items = 0, Spent(), list[Entry](), dict[str, Entry]()
     segments: dict[str, _Segment] = {}
     last: deque[_Segment] = deque(maxlen=EARLIER_STEPS)
     before: dict[str, tuple[_Segment, ...]] = {}
@@ -53,6 +53,7 @@ def read_past(store: Store, run: RunId) -> Past:
         match head.type:
             case "model.called":
                 calls += 1
+                spent.add(head.refused, head.tokens_in, head.tokens_out, head.cost)
             case "proposal.refused":
                 pass
             case "item.posted":
@@ -73,7 +74,7 @@ def read_past(store: Store, run: RunId) -> Past:
                     del segments[head.segment]
     kept = [entry for one in segments.values() for entry in one.entries]
     story = _fold([*of_run, *open_items.values(), *kept])
-    story.call_count = calls
+    story.call_count, story.spent = calls, spent
     read = {id(one): one.step(store) for steps in (last, *before.values()) for one in steps}
     return Past(
         story,
@@ -89,6 +90,10 @@ class _Head(msgspec.Struct, gc=False):
     segment: str = ""
     item: str = ""
     audited: bool = False
+    refused: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost: float | None = None
 
 
 class _Body(msgspec.Struct, gc=False):

@@ -193,12 +193,19 @@ class Forkable(Protocol):
 
 
 class Policy(Protocol):
-    """The model that thinks."""
+    """The model that thinks. One that holds connections open has `aclose` too."""
 
     name: str
 
     async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Answer one model call: a JSON object in, a JSON object out."""
+        """Answer one model call: a JSON object in, a JSON object out.
+
+        A call of an API is `api` and `request`, which passed the wall; its answer is the `status`
+        and the `response` of that API, or what a scripted policy says.
+
+        Raises:
+            PolicyFailed: It did not answer; the agent is told.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from monastery.runtime.records import Promise
 
@@ -170,10 +170,122 @@ class AuditSettings(Settings):
     hold_seconds: Seconds = 60.0
 
 
-class ScriptedPolicySettings(Settings):
+class PriceSettings(Settings):
+    """What a model costs, for a million tokens that go in, and for a million that come out."""
+
+    tokens_in: Annotated[float, Field(ge=0.0)]
+    tokens_out: Annotated[float, Field(ge=0.0)]
+
+
+class BudgetSettings(Settings):
+    """What the model calls of a run may use up together; `money` is in the unit of the prices."""
+
+    calls: Annotated[int, Field(gt=0)] | None = None
+    tokens: Annotated[int, Field(gt=0)] | None = None
+    money: Annotated[float, Field(gt=0.0)] | None = None
+
+
+class PolicySettings(Settings):
+    """What every policy has.
+
+    Attributes:
+        models: The models that the agent may call; the names are the provider's.
+        inline_data: Whether images and documents may be in a request.
+        version: What the operator calls this state of the policy, for the record.
+    """
+
+    models: list[Annotated[str, Field(min_length=1)]] = []
+    inline_data: bool = False
+    version: str | None = None
+    budget: BudgetSettings = BudgetSettings()
+    prices: Annotated[dict[str, PriceSettings], Field(validate_default=True)] = {}
+
+    @property
+    def apis(self) -> tuple[str, ...] | None:
+        """Return the APIs that it speaks; None when it answers anything at all."""
+        return None
+
+    @field_validator("prices")
+    @classmethod
+    def _priced(
+        cls, prices: dict[str, PriceSettings], info: ValidationInfo
+    ) -> dict[str, PriceSettings]:
+        models, budget = info.data.get("models"), info.data.get("budget")
+        counted = budget is not None and budget.money is not None
+        missing = sorted(set(models or ()) - set(prices))
+        if counted and (missing or not models):
+            names = ", ".join(missing) or "none is named under `models`"
+            raise ValueError(f"a budget of money needs the price of each model; missing: {names}")
+        return prices
+
+
+class ScriptedPolicySettings(PolicySettings):
     """A policy that answers model calls from a JSON-lines file, in order."""
 
     scripted: str
+
+
+class ReplayedPolicySettings(PolicySettings):
+    """A policy that answers as an earlier run of the same home was answered."""
+
+    replayed: str
+
+
+class ApiPolicySettings(PolicySettings):
+    """What every policy has that asks a model elsewhere.
+
+    Attributes:
+        key: The environment variable that holds the key; it is read when the run starts.
+        timeout_seconds: How long one try may take.
+        tries: How often a call is made in all while the provider is busy or broken.
+        at_once: How many calls may be under way.
+        per_minute: How many calls may be begun in a minute.
+    """
+
+    models: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    key: str | None = None
+    timeout_seconds: Seconds = 600.0
+    tries: Annotated[int, Field(ge=1, le=20)] = 5
+    at_once: Annotated[int, Field(ge=1)] = 16
+    per_minute: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", value):
+            # Not shown: it may be the key itself.
+            raise ValueError("is no name of an environment variable; write one, say OPENAI_API_KEY")
+        return value
+
+
+Url = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
+
+
+class OpenAIPolicySettings(ApiPolicySettings):
+    """A server with OpenAI's API; `openai` is its address, as far as ``/v1``."""
+
+    openai: Url
+
+    @property
+    def apis(self) -> tuple[str, ...]:
+        """Return the APIs that it speaks."""
+        return "openai.chat", "openai.responses"
+
+
+class AnthropicPolicySettings(ApiPolicySettings):
+    """A server with Anthropic's API; `anthropic` is its address, without ``/v1``."""
+
+    anthropic: Url
+
+    @property
+    def apis(self) -> tuple[str, ...]:
+        """Return the APIs that it speaks."""
+        return "anthropic.messages", "anthropic.count_tokens"
+
+
+AnyPolicySettings = (
+    ScriptedPolicySettings | ReplayedPolicySettings | OpenAIPolicySettings | AnthropicPolicySettings
+)
 
 
 class LimitSettings(Settings):
@@ -191,7 +303,7 @@ class Project(Settings):
     box: BoxSettings = BoxSettings()
     steps: Annotated[dict[str, StepSettings], Field(min_length=1)]
     audit: AuditSettings = AuditSettings()
-    policy: ScriptedPolicySettings | None = None
+    policy: AnyPolicySettings | None = None
     limits: LimitSettings = LimitSettings()
 
     def probability(self, kind: str) -> float:

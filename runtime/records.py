@@ -162,6 +162,7 @@ class BoxSpec:
         image: A local image's name; the box records its digest.
         files: Paths relative to the box's work folder, and the host path each is copied from.
         waive: Promises that an engine may be unable to keep; see `Promise`.
+        gateway: Whether the model's usual API is served in the box.
     """
 
     image: str
@@ -169,6 +170,7 @@ class BoxSpec:
     files: tuple[tuple[str, str], ...] = ()
     engine_runtime: str | None = None
     waive: tuple[str, ...] = ()
+    gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from monastery.runtime.records import EarlierStep, RunId, SegmentId
 from monastery.runtime.store import Store
 from monastery.runtime.story import SegmentStory, Story
 
+_CLOSE_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -24,6 +26,13 @@ class World:
     auditors: Sequence[Auditor]
     executors: Mapping[str, Executor]
     policy: Policy | None
+
+    async def close(self) -> None:
+        """Let go of what the policy holds open, if it holds anything."""
+        aclose = getattr(self.policy, "aclose", None)
+        if aclose is not None:
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await aclose()
 
 
 @dataclass(frozen=True, slots=True)

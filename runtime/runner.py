@@ -47,7 +47,7 @@ from monastery.runtime.story import Story
 log = structlog.get_logger()
 
 Build = Callable[[Desk, int], World]
-"""Makes a run's adapters, given its desk and how many model calls its journal holds."""
+"""Makes a run's adapters, given its desk and how many of its model calls reached the policy."""
 
 Watch = Callable[[Record], None]
 """Told of every event when it is durable; must not block or raise."""
@@ -99,6 +99,7 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
         files=tuple((one.to, str(folder / one.source)) for one in box.files),
         engine_runtime=box.runtime,
         waive=tuple(box.waive),
+        gateway=project.policy is not None,
     )
 
 
@@ -221,7 +222,7 @@ async def _go(
 
     journal = Journal(row, writer, told)
     desk = StoreDesk(row.run, store, journal)
-    world = build(desk, story.call_count)
+    world = build(desk, story.spent.calls)
     await begin(journal, story, row, loaded)
     ended, ending = _agent_ended(story), None
     try:
@@ -266,6 +267,8 @@ async def _go(
             await stop(journal, "it was stopped" if broke is None else str(broke), broke)
             raise
         ending = Ending(False, str(broke))
+    finally:
+        await world.close()
     await desk.withdraw(row.run)
     await end(journal, row, ending)
     return ending

@@ -112,6 +112,32 @@ class SegmentStory:
 
 
 @dataclass(slots=True)
+class Spent:
+    """What a run's model calls used up; refused ones cost nothing.
+
+    Attributes:
+        calls: How many reached the policy.
+        cost: In the unit of the project's prices.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+    def add(
+        self,
+        refused: str | None = None,
+        tokens_in: int | None = None,
+        tokens_out: int | None = None,
+        cost: float | None = None,
+    ) -> None:
+        """Count one call."""
+        self.calls += refused is None
+        self.tokens += (tokens_in or 0) + (tokens_out or 0)
+        self.cost += cost or 0.0
+
+
+@dataclass(slots=True)
 class Story:
     """A run as far as its journal tells.
 
@@ -133,6 +159,7 @@ class Story:
     ended: RunEnded | None = None
     ended_at: datetime | None = None
     call_count: int = 0
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def segments(self) -> list[SegmentStory]:
@@ -146,6 +173,10 @@ class Story:
 
     def take(self, record: Record) -> None:
         """Take up the run's next event."""
+        if isinstance(record.event, ModelCalled):
+            call = record.event
+            self.call_count += 1
+            self.spent.add(call.refused, call.tokens_in, call.tokens_out, call.cost)
         match record.event:
             case RunStarted() as event:
                 self.started, self.started_at = event, record.at
@@ -167,10 +198,9 @@ class Story:
                 begun = SegmentStory(SegmentId(event.segment), event.index, event.boundary)
                 begun.at[event.type] = record.at
                 self.by_id[event.segment] = begun
-            case ModelCalled() | ProposalRefused() as event if self.brief:
-                self.call_count += isinstance(event, ModelCalled)
+            case ModelCalled() | ProposalRefused() if self.brief:
+                pass
             case event:
-                self.call_count += isinstance(event, ModelCalled)
                 self.by_id[event.segment].take(record)
 
     def forget(self, segment: str) -> None:

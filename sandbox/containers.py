@@ -18,7 +18,7 @@ from monastery.sandbox import disk
 from monastery.sandbox.engine import HOME_LABEL, OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL, Engine
 from monastery.sandbox.freezer import EnginePause, Freezer, find_freezer
 from monastery.sandbox.hardening import ENVIRONMENT, RUN_FOLDER, container_config
-from monastery.sandbox.link import GuestLink, boot
+from monastery.sandbox.link import GATEWAY_PORT, GuestLink, boot
 from monastery.sandbox.nursery import background
 from monastery.sandbox.seal import Seals
 from monastery.sandbox.stream import AttachedStream
@@ -106,6 +106,7 @@ class Containers:
             env=ENVIRONMENT,
             alone_seconds=spec.limits.alone_seconds if stays else 0.0,
             seals=seals,
+            gateway=GATEWAY_PORT if calls and spec.gateway else None,
         )
         labels = {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: purpose}
         config = container_config(

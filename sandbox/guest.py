@@ -40,6 +40,8 @@ HEAD_BYTES = 1 << 18
 KILL_SECONDS = 30.0
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 SOCKETS = 64
+BACKLOG = 128
+KEPT_CALLS = 4  # for the proposal, and for those who ask without HTTP
 OVERSLEPT_SECONDS = 0.5
 
 
@@ -47,7 +49,7 @@ def main(sent: dict[str, Any]) -> None:
     """Serve the runtime until it hangs up.
 
     Args:
-        sent: `config` (see `Guest`), and the texts of the command and the module for the agent.
+        sent: `config` (see `Guest`), and the texts of the command and the modules for the agent.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     # Without this any process of the same user opens /proc/1/fd/1 and forges our lines.
@@ -57,7 +59,7 @@ def main(sent: dict[str, Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     guest = Guest(sent["config"])
-    guest.furnish(sent["propose"], sent["module"])
+    guest.furnish(sent["propose"], sent["modules"])
     guest.serve()
 
 
@@ -129,7 +131,8 @@ class Guest:
             `payload_bytes` and `model_bytes`, their bounds; `env`, the commands' environment;
             `silence`, after how long without a word from the runtime everything is stopped
             [seconds], 0 if its end is heard; `alone`, how long to wait for another one then;
-            `key`, in hexadecimal digits, that of the seals on our lines, or nothing.
+            `key`, in hexadecimal digits, that of the seals on our lines, or nothing; `gateway`, on
+            which port the model's usual API is served, 0 for any, or nothing if there is no model.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -157,21 +160,24 @@ class Guest:
         self.agent: Job | None = None
         self.exited: int | None = None
         self.printed_bytes = 0
+        self.http: socket.socket | None = None
+        self.server = 0  # the process that answers there
         self.heard = time.monotonic()
         self.stopped = False
 
     # The loop.
 
-    def furnish(self, propose: str, module: str) -> None:
-        """Lay out our folder: the command, the module, and the socket that they use."""
+    def furnish(self, propose: str, modules: dict[str, str]) -> None:
+        """Lay out our folder: the command, the modules, and the socket that they use."""
         for folder in (self.run, self.run + "/bin", self.run + "/lib"):
             os.makedirs(folder, mode=0o755, exist_ok=True)
         command = self.run + "/bin/propose"
         with open(command, "w") as file:
             file.write("#!" + sys.executable + " -IS\n" + propose)
         os.chmod(command, 0o755)  # noqa: S103 - it is there to be run
-        with open(self.run + "/lib/monastery_box.py", "w") as file:
-            file.write(module)
+        for name, text in modules.items():
+            with open(f"{self.run}/lib/{name}.py", "w") as file:
+                file.write(text)
         self.door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.door.bind(self.run + "/agent.sock")
         self.door.listen(SOCKETS)
@@ -367,12 +373,62 @@ class Guest:
         """Start the agent's program; both its outputs are the transcript."""
         made = Job(0, 0, None)
         try:
-            self.start(made, argv, self.work, env, -1)
+            self.start(made, argv, self.work, {**self.open_gateway(), **env}, -1)
         except (OSError, ValueError) as error:
             self.refuse(job, f"cannot start the agent {argv[0]!r}: {explain(error)}")
         else:
             self.agent = made
             self.done(job)
+
+    def open_gateway(self) -> dict[str, str]:
+        """Listen where the model's usual API is served; return what tells the agent of it."""
+        if self.config["gateway"] is None or self.http is not None:
+            return {}
+        self.http = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.http.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.http.bind(("127.0.0.1", self.config["gateway"]))
+        self.http.listen(BACKLOG)
+        self.http.setblocking(False)
+        self.selector.register(self.http.fileno(), selectors.EVENT_READ, self.start_server)
+        url = f"http://127.0.0.1:{self.http.getsockname()[1]}"
+        told = {"OPENAI_BASE_URL": url + "/v1", "ANTHROPIC_BASE_URL": url}
+        return {**told, "OPENAI_API_KEY": "none", "ANTHROPIC_API_KEY": "none"}
+
+    def close_gateway(self) -> None:
+        """Listen no more: the agent is gone, and what served it was swept away."""
+        if self.http is not None:
+            if not self.server:
+                self.selector.unregister(self.http.fileno())
+            self.http.close()
+            self.http, self.server = None, 0
+
+    def start_server(self, mask: int) -> None:
+        """Have a process of the agent's answer: who reads HTTP must not hold our descriptors.
+
+        Nobody waits for it who does not use it: it is started by the first who connects. It bears
+        the agent's mark, so it goes when the agent goes; when it dies alone the next one who
+        connects starts it again.
+        """
+        assert self.http is not None
+        limits = str(self.config["model_bytes"]), str(self.config["calls"] - KEPT_CALLS)
+        program = self.run + "/lib/gateway.py"
+        argv = [sys.executable, "-I", "-S", program, self.run + "/agent.sock", *limits]
+        marked = dict(self.config["env"], MONASTERY_JOB=f"{os.getpid()}.0")
+        null = os.open("/dev/null", os.O_RDWR)
+        actions = [(os.POSIX_SPAWN_DUP2, null, end) for end in (0, 1, 2)]
+        actions.append((os.POSIX_SPAWN_DUP2, self.http.fileno(), 3))
+        reset = set(range(1, signal.NSIG)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
+        try:
+            self.server = os.posix_spawn(
+                argv[0], argv, marked, file_actions=actions, setsid=True, setsigdef=reset
+            )
+        except OSError:  # no room for a process: who connected is told by the end of it
+            with contextlib.suppress(OSError):
+                self.http.accept()[0].close()
+        else:
+            self.selector.unregister(self.http.fileno())
+        finally:
+            os.close(null)
 
     def do_kill(self, job: int) -> None:
         """End what nobody waits for any more."""
@@ -467,6 +523,9 @@ class Guest:
                 return
             if pid == 0:
                 return
+            if pid == self.server and self.http is not None:
+                self.server = 0
+                self.selector.register(self.http.fileno(), selectors.EVENT_READ, self.start_server)
             job = self.leaders.pop(pid, None)
             if job is not None:
                 signalled = os.WIFSIGNALED(status)
@@ -483,6 +542,7 @@ class Guest:
                 os.close(end)
         if job.number == 0:
             self.agent, self.exited = None, code
+            self.close_gateway()
             self.say(b'{"op":"exited","code":%d}\n' % code)
             return
         if job.forgotten:
@@ -702,7 +762,9 @@ class Guest:
             return
         fault = self.fault(what, sizes)
         if fault or len(head) > HEAD_BYTES:
-            self.reply(asker, {"error": fault or "rationale and names are too long"})
+            full = len(self.calls) >= self.config["calls"] > 0
+            why = fault or "rationale and names are too long"
+            self.reply(asker, {"error": why, "busy": full})
             return
         self.last_call += 1
         asker.call, asker.left_bytes = self.last_call, sum(sizes)

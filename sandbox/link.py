@@ -50,6 +50,10 @@ exec(compile(sent["guest"], "guest", "exec"), guest)
 guest["main"](sent)
 """
 
+GATEWAY_PORT = 11411
+"""Where a box serves the model's usual API; no other program has a claim to it."""
+
+_MODULES = ("monastery_box", "gateway", "gateway_events")
 _KILL_SECONDS = 1.0
 _BEAT_SECONDS = 0.5
 _SILENCE_SECONDS = 2.0
@@ -74,23 +78,29 @@ def boot(
     env: Mapping[str, str],
     alone_seconds: float = 0.0,
     seals: Seals | None = None,
+    gateway: int | None = None,
 ) -> Boot:
     """Return what starts a guest; see `guest.Guest` for the meaning of these.
 
     Args:
         alone_seconds: How long it may outlive its runtime, stopped; 0 when it must end with it.
+        gateway: On which port of its loopback it serves the model's usual API, 0 for any.
     """
     room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
     sent = wire.encode(
         "boot",
         guest=(room / "guest.py").read_text(),
         propose=(room / "inside" / "propose.py").read_text(),
-        module=(room / "inside" / "monastery_box.py").read_text(),
+        modules={
+            name: (room / "inside" / f"{name}.py").read_text()
+            for name in (("monastery_box",) if gateway is None else _MODULES)
+        },
         config={
             "work": work,
             "run": run,
             "init": init,
             "calls": wire.MAX_CALLS if calls else 0,
+            "gateway": gateway,
             "key": seals.key.hex() if seals is not None else "",
             "payload_bytes": limits.payload_bytes,
             "model_bytes": wire.MODEL_BYTES,

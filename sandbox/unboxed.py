@@ -122,6 +122,7 @@ class UnboxedSandbox:
                 init=False,
                 calls=calls,
                 env={"PATH": os.environ["PATH"], "HOME": run_folder, "LANG": "C.UTF-8"},
+                gateway=0 if calls and spec.gateway else None,
             )
             process = await trio.lowlevel.open_process(
                 [sys.executable, *boots.argv],

@@ -142,6 +142,38 @@ REPLACED: list[tuple[str, str, int, str, str, str]] = [
      "is 0", "more than 0"),
     ("policy.jsonl", "gone.jsonl", 17, "policy.scripted", "no file 'gone.jsonl'", "relative to"),
     ("policy: {scripted: policy.jsonl}", "policy: gpt", 17, "policy", "is 'gpt'", "a mapping"),
+    (
+        "policy: {scripted: policy.jsonl}",
+        "policy: {openai: http://x/v1}",
+        17,
+        "policy.models",
+        "is missing",
+        "add `models",
+    ),
+    (
+        "policy: {scripted: policy.jsonl}",
+        "policy: {openai: x, models: [m]}",
+        17,
+        "policy.openai",
+        "is 'x'",
+        "write http:// or https://",
+    ),
+    (
+        "policy: {scripted: policy.jsonl}",
+        "policy: {openai: http://x, models: [m], key: sk-1}",
+        17,
+        "policy.key",
+        "is no name of an environment",
+        "write one",
+    ),
+    (
+        "policy: {scripted: policy.jsonl}",
+        "policy: {openai: http://x, models: [m], budget: {money: 1}}",
+        17,
+        "policy.prices",
+        "missing: m",
+        "needs the price",
+    ),
     ("policy:", "limits: {steps: 0}\npolicy:", 17, "limits.steps", "is 0", "more than 0"),
     ("goal: W", "name: again\ngoal: W", 2, "name", "stands twice", "remove one"),
     ("goal: W", "1: x\ngoal: W", 2, "the file", "'1' as a key", "quote it"),
@@ -303,3 +335,13 @@ def test_the_schema_knows_every_kind_and_the_ways_to_write_sizes() -> None:
     memory = whole["$defs"]["BoxSettings"]["properties"]["memory"]
     assert {"type": "string"} in memory["anyOf"]
     assert "from" in whole["$defs"]["FileSettings"]["properties"]
+
+
+def test_a_key_that_was_written_into_the_file_is_not_shown(folder: Path) -> None:
+    """Whoever mistakes `policy.key` must not find the key in the logs."""
+    text = GOOD.replace(
+        "policy: {scripted: policy.jsonl}", "policy: {openai: http://x, models: [m], key: sk-12345}"
+    )
+    told = faults_of(text, folder)
+    assert told
+    assert "sk-12345" not in str(told)

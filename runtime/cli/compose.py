@@ -4,12 +4,21 @@ from pathlib import Path
 
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
+from monastery.policies.provider import ProviderPolicy
+from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.cli.rendering import executors
 from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox
-from monastery.runtime.project import AuditorSettings, CommandAuditorSettings
+from monastery.runtime.project import (
+    AuditorSettings,
+    CommandAuditorSettings,
+    ReplayedPolicySettings,
+    ScriptedPolicySettings,
+)
 from monastery.runtime.project_file import Loaded
+from monastery.runtime.replay import recorded_calls
 from monastery.runtime.run import World
+from monastery.runtime.store import Store
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.examine import examine
 from monastery.sandbox.finding import Finding
@@ -18,14 +27,15 @@ from monastery.sandbox.weak import run_weak
 __all__ = ["Finding", "examine", "run_weak", "sandbox", "world"]
 
 
-def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox) -> World:
+def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Path) -> World:
     """Return the adapters that a project asks for.
 
     Args:
         loaded: The project.
         desk: Where questions to people are put.
-        calls: How many model calls the run's journal holds already.
+        calls: How many of the run's model calls reached the policy already.
         sandbox: Where its box is opened; several runs may share one.
+        home: Where the journals are, of a run that is replayed too.
 
     Raises:
         MonasteryError: One of them cannot be had.
@@ -34,7 +44,7 @@ def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox) -> World:
         sandbox=sandbox,
         auditors=[_auditor(one, loaded, desk) for one in loaded.project.audit.auditors],
         executors=executors(loaded, desk),
-        policy=_policy(loaded, calls),
+        policy=_policy(loaded, calls, home),
     )
 
 
@@ -55,8 +65,13 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
     return PersonAuditor(settings.name, settings.timeout_seconds, desk)
 
 
-def _policy(loaded: Loaded, calls: int) -> Policy | None:
+def _policy(loaded: Loaded, calls: int, home: Path) -> Policy | None:
     settings = loaded.project.policy
     if settings is None:
         return None
-    return ScriptedPolicy(loaded.folder / settings.scripted, start=calls)
+    if isinstance(settings, ScriptedPolicySettings):
+        return ScriptedPolicy(loaded.folder / settings.scripted, start=calls)
+    if isinstance(settings, ReplayedPolicySettings):
+        with Store.open(home) as store:
+            return ReplayedPolicy(settings.replayed, recorded_calls(store, settings.replayed))
+    return ProviderPolicy(settings)

@@ -137,7 +137,7 @@ async def _until_stopped(
     sandbox = compose.sandbox(home)
 
     def build(loaded: Loaded, desk: Desk, calls: int) -> World:
-        return compose.world(loaded, desk, calls, sandbox=sandbox)
+        return compose.world(loaded, desk, calls, sandbox=sandbox, home=home)
 
     watcher = Watcher() if progress is None else progress.watcher
     live = partial(live_all, keep=Keep(arm=KernelTimer().arm))

@@ -210,7 +210,7 @@ async def _until_stopped(
     """Live a run to its end, or until a signal stops it."""
 
     def build(desk: Desk, calls: int) -> World:
-        world = compose.world(loaded, desk, calls, sandbox=compose.sandbox(home))
+        world = compose.world(loaded, desk, calls, sandbox=compose.sandbox(home), home=home)
         if progress is not None:
             progress.executors = world.executors
         return world

@@ -124,7 +124,9 @@ async def _one(
         told.line(row.run, "goes on")
 
         def build(desk: Desk, calls: int) -> World:
-            return compose.world(loaded, desk, calls, sandbox=compose.sandbox(store.home))
+            return compose.world(
+                loaded, desk, calls, sandbox=compose.sandbox(store.home), home=store.home
+            )
 
         lives = partial(go_until_parked, store.home, taken, loaded, build, _unwatched, keep=keep)
         try:

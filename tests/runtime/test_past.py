@@ -96,6 +96,7 @@ async def test_the_past_is_what_the_whole_story_tells_of_it(tmp_path: Path, mode
             assert found == kept, end
             assert list(found) == list(kept)
             assert past.story.call_count == expected.call_count
+            assert past.story.spent == expected.spent
             assert past.story.started == expected.started
             assert past.story.posted == expected.posted
             assert list(past.earlier) == steps[-EARLIER_STEPS:]

@@ -14,7 +14,14 @@ import pytest
 import trio
 
 from monastery.runtime.errors import BoxDied
-from monastery.runtime.records import AgentExited, BoxLimits, BoxSpec, ProposalRequest, RunId
+from monastery.runtime.records import (
+    AgentExited,
+    BoxLimits,
+    BoxSpec,
+    ModelRequest,
+    ProposalRequest,
+    RunId,
+)
 from monastery.sandbox import guestbox, link
 from monastery.sandbox.box import DockerSandbox
 
@@ -26,7 +33,7 @@ from monastery.sandbox.box import DockerSandbox
 
 async def live(image, run, home, local, agent, until):
     async with DockerSandbox(home=Path(home), local=local == "local").open(
-        RunId(run), BoxSpec(image, BoxLimits(alone_seconds=120.0))
+        RunId(run), BoxSpec(image, BoxLimits(alone_seconds=120.0), gateway=True)
     ) as box:
         await box.write_file("agent.py", agent.encode())
         await box.start_agent(["python3", "-u", "agent.py"], env={}, history=b"[]")
@@ -62,6 +69,15 @@ print("before")
 first = monastery_box.propose("note", b"one" * 50000, "because", {"e": b"vidence"})
 print("after", first["status"])
 second = monastery_box.propose("note", (remembered + first["status"]).encode(), "because")
+"""
+
+ASKS = """
+import http.client, os, urllib.parse
+url = urllib.parse.urlsplit(os.environ["ANTHROPIC_BASE_URL"])
+for number in (1, 2):
+    made = http.client.HTTPConnection(url.hostname, url.port)
+    made.request("POST", "/v1/messages", '{"number": %d}' % number)
+    assert made.getresponse().status == 200
 """
 
 
@@ -155,6 +171,21 @@ async def test_a_proposal_is_heard_again(world, until):
         assert isinstance(second, ProposalRequest)
         assert second.payload == b"what only this process knowsdone"
         await box.answer(second.call, {"status": "done", "content": {}, "feedback": None})
+        assert await box.receive() == AgentExited(0)
+
+
+@pytest.mark.deadline(120)
+async def test_a_request_to_the_model_outlives_the_runtime_that_carried_it(world):
+    """The call is made again by the next runtime; the client knows of nothing, and has another."""
+    with world.runtime(ASKS, "proposal"):  # up to whatever it hears first
+        pass
+    async with world.joined() as box:
+        await box.rejoin()
+        for number in (1, 2):
+            again = await box.receive()
+            assert isinstance(again, ModelRequest)
+            assert again.body == {"api": "anthropic.messages", "request": {"number": number}}
+            await box.answer(again.call, {"status": 200, "response": {}})
         assert await box.receive() == AgentExited(0)
 
 

@@ -1,0 +1,43 @@
+"""What a model call used, as the answer tells it. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from monastery.runtime.project import PriceSettings
+
+_IN = ("prompt_tokens", "input_tokens")
+_KEPT = ("cache_creation_input_tokens", "cache_read_input_tokens")
+_OUT = ("completion_tokens", "output_tokens")
+
+
+def tokens(response: Any) -> tuple[int, int] | None:
+    """Return how many tokens went in and came out; None when the answer does not tell.
+
+    What a provider keeps of a prompt is part of what went in; Anthropic tells it apart.
+    """
+    used = response.get("usage") if isinstance(response, Mapping) else None
+    if not isinstance(used, Mapping):
+        return None
+    went_in, came_out = _first(used, _IN), _first(used, _OUT)
+    if went_in is None or came_out is None:
+        return None
+    return went_in + sum(_first(used, (name,)) or 0 for name in _KEPT), came_out
+
+
+def cost(used: tuple[int, int], price: PriceSettings | None) -> float | None:
+    """Return what a call cost, in the unit of the prices; None when the model has no price.
+
+    Tokens that the provider kept, or finds kept, are counted like the others.
+    """
+    if price is None:
+        return None
+    return (used[0] * price.tokens_in + used[1] * price.tokens_out) / 1e6
+
+
+def _first(used: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """Return the first of these fields that is a count."""
+    for name in names:
+        value = used.get(name)
+        if type(value) is int and value >= 0:
+            return value
+    return None

@@ -1,0 +1,299 @@
+"""The wall: what a box may say to its model's provider, against a real server that records it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monastery.policies.provider import ProviderPolicy
+from monastery.runtime.project import AnthropicPolicySettings, OpenAIPolicySettings
+from tests.provider import Provider, provider
+from tests.runtime.world import Small
+
+KEY = "sk-of-the-operator"
+PIXEL = "iVBORw0KGgo="
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hé"}]}
+RESPONSES: dict[str, Any] = {"model": "m", "input": "hé"}
+MESSAGES: dict[str, Any] = {**CHAT, "max_tokens": 9}
+BY_API = {"openai.chat": CHAT, "openai.responses": RESPONSES, "anthropic.messages": MESSAGES}
+COUNT = {"anthropic.count_tokens": CHAT}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """A provider; the operator's key is in the environment."""
+    monkeypatch.setenv("THE_KEY", KEY)
+    with provider() as told:
+        yield told
+
+
+def settings(server: Provider, api: str, **more: Any) -> Any:
+    """Return the settings of a policy that speaks the API, at this server."""
+    kind, name = (
+        (AnthropicPolicySettings, "anthropic")
+        if api.startswith("anthropic")
+        else (OpenAIPolicySettings, "openai")
+    )
+    return kind.model_validate({name: server.url, "models": ["m", "n"], "key": "THE_KEY", **more})
+
+
+async def ask(home: Path, set_: Any, *bodies: Any) -> tuple[list[Any], list[Any]]:
+    """Have an agent make these calls; return its answers, and the events."""
+    heard: list[Any] = []
+
+    async def agent(inside: Any) -> int:
+        heard.extend([await inside.model(body) for body in bodies])
+        return 0
+
+    small = Small(home, agent, rate=0.0, extra={"policy": set_}, policy=ProviderPolicy(set_))
+    await small.live(small.new())
+    return heard, small.events("model.called")
+
+
+@pytest.mark.parametrize("api", [*BY_API, *COUNT])
+async def test_a_plain_request_leaves_as_it_is_and_with_no_header_of_the_agents(
+    tmp_path: Path, server: Provider, api: str
+) -> None:
+    """It reaches the provider with the operator's key, and the answer comes back and is counted."""
+    request = {**BY_API, **COUNT}[api]
+    answers, calls = await ask(tmp_path, settings(server, api), {"api": api, "request": request})
+    (asked,), (answer,), (call,) = server.asked, answers, calls
+    assert asked.body == (request | {"store": False} if api == "openai.responses" else request)
+    key = "x-api-key" if api.startswith("anthropic") else "authorization"
+    assert KEY in asked.headers[key]
+    known = {"host", "content-type", "content-length", "accept", "anthropic-version", key}
+    assert set(asked.headers) <= known
+    assert answer["status"] == 200
+    assert (call.api, call.model, call.status, call.refused) == (api, "m", 200, None)
+    if api not in COUNT:
+        assert (call.tokens_in, call.tokens_out) == (7, 3)
+    assert KEY.encode() not in b"".join(path.read_bytes() for path in _files(tmp_path))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _said(**message: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", **message}]}
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    return _said(content=[part])
+
+
+def _item(item: dict[str, Any]) -> dict[str, Any]:
+    return {"input": [item]}
+
+
+def _input_part(part: dict[str, Any]) -> dict[str, Any]:
+    return _item({"role": "user", "content": [part]})
+
+
+FUNCTION = {"name": "f", "parameters": {"$ref": "https://example.org/s.json"}}
+FAR_SCHEMA = {"type": "object", "properties": {"a": {"anyOf": [{"$ref": "http://x/y"}]}}}
+REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "openai.chat": [
+        ("model", {"model": "another"}),
+        ("user", {"user": "free text"}),
+        ("metadata", {"metadata": {"a": "free text"}}),
+        ("store", {"store": True}),
+        ("unknown", {"brand_new_field": 1}),
+        ("web search", {"web_search_options": {}}),
+        ("hosted tool", {"tools": [{"type": "web_search_preview"}]}),
+        ("custom headers", {"extra_headers": {"x": "y"}}),
+        ("endpoint", {"base_url": "http://example.org"}),
+        ("service tier", {"service_tier": "priority"}),
+        ("cache key", {"prompt_cache_key": "free text"}),
+        ("safety identifier", {"safety_identifier": "free text"}),
+        ("prediction", {"prediction": {"type": "content", "content": "x"}}),
+        ("audio out", {"modalities": ["audio"], "audio": {"voice": "a", "format": "wav"}}),
+        ("image URL", _part({"type": "image_url", "image_url": {"url": "https://x.org/a.png"}})),
+        ("ftp URL", _part({"type": "image_url", "image_url": {"url": "ftp://x.org/a.png"}})),
+        (
+            "svg",
+            _part({"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64,AA=="}}),
+        ),
+        (
+            "inline, not allowed",
+            _part({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}),
+        ),
+        ("file id", _part({"type": "file", "file": {"file_id": "file-1"}})),
+        ("audio id", {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}),
+        ("unknown in a message", _said(content="x", weight=1)),
+        ("far schema", {"tools": [{"type": "function", "function": FUNCTION}]}),
+        ("stream", {"stream": True}),
+        ("a number as text", {"temperature": "1"}),
+    ],
+    "openai.responses": [
+        ("model", {"model": "another"}),
+        ("previous response", {"previous_response_id": "resp_1"}),
+        ("conversation", {"conversation": "conv_1"}),
+        ("kept prompt", {"prompt": {"id": "pmpt_1"}}),
+        ("background", {"background": True}),
+        ("store", {"store": True}),
+        ("user", {"user": "free text"}),
+        ("metadata", {"metadata": {"a": "b"}}),
+        ("unknown", {"brand_new_field": 1}),
+        ("include", {"include": ["file_search_call.results"]}),
+        ("item of another time", _item({"type": "item_reference", "id": "msg_1"})),
+        ("computer", _item({"type": "computer_call_output", "call_id": "c", "output": {}})),
+        ("approval", _item({"type": "mcp_approval_response", "approve": True})),
+        ("image URL", _input_part({"type": "input_image", "image_url": "https://x.org/a.png"})),
+        ("image id", _input_part({"type": "input_image", "file_id": "file-1"})),
+        ("file URL", _input_part({"type": "input_file", "file_url": "https://x.org/a.pdf"})),
+        ("file id", _input_part({"type": "input_file", "file_id": "file-1"})),
+        *(
+            (f"tool {kind}", {"tools": [{"type": kind, **more}]})
+            for kind, more in {
+                "web_search": {},
+                "web_search_preview": {},
+                "file_search": {"vector_store_ids": ["vs_1"]},
+                "code_interpreter": {"container": {"type": "auto"}},
+                "computer_use_preview": {"environment": "browser"},
+                "mcp": {"server_label": "x", "server_url": "https://x.org"},
+                "image_generation": {},
+                "local_shell": {},
+                "custom": {"name": "f"},
+            }.items()
+        ),
+        ("tool choice", {"tool_choice": {"type": "mcp", "server_label": "x"}}),
+        ("far schema", {"tools": [{"type": "function", "name": "f", "parameters": FAR_SCHEMA}]}),
+    ],
+    "anthropic.messages": [
+        ("model", {"model": "another"}),
+        ("metadata", {"metadata": {"user_id": "free text"}}),
+        ("unknown", {"brand_new_field": 1}),
+        ("MCP", {"mcp_servers": [{"type": "url", "url": "https://x.org", "name": "x"}]}),
+        ("container", {"container": "container_1"}),
+        ("service tier", {"service_tier": "auto"}),
+        ("context", {"context_management": {"edits": []}}),
+        *(
+            (f"tool {kind}", {"tools": [{"type": kind, "name": name}]})
+            for kind, name in {
+                "web_search_20250305": "web_search",
+                "web_fetch_20250910": "web_fetch",
+                "code_execution_20250522": "code_execution",
+                "computer_20250124": "computer",
+                "bash_20250124": "bash",
+                "text_editor_20250728": "str_replace_based_edit_tool",
+                "mcp_toolset": "x",
+            }.items()
+        ),
+        ("far schema", {"tools": [{"name": "f", "input_schema": FAR_SCHEMA}]}),
+        (
+            "image URL",
+            _part({"type": "image", "source": {"type": "url", "url": "https://x.org/a.png"}}),
+        ),
+        ("image id", _part({"type": "image", "source": {"type": "file", "file_id": "file_1"}})),
+        (
+            "document URL",
+            _part({"type": "document", "source": {"type": "url", "url": "https://x.org/a"}}),
+        ),
+        (
+            "inline, not allowed",
+            _part(
+                {
+                    "type": "image",
+                    "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+                }
+            ),
+        ),
+        ("upload", _part({"type": "container_upload", "file_id": "file_1"})),
+        ("server tool", _part({"type": "server_tool_use", "id": "x", "name": "y", "input": {}})),
+    ],
+}
+CASES = [(api, name, more) for api, cases in REFUSED.items() for name, more in cases]
+
+
+@pytest.mark.parametrize(
+    ("api", "name", "more"), CASES, ids=[f"{api}: {name}" for api, name, _ in CASES]
+)
+async def test_what_would_act_or_carry_out_is_refused_and_nothing_leaves(
+    tmp_path: Path, server: Provider, api: str, name: str, more: dict[str, Any]
+) -> None:
+    """400 in the API's own form, recorded with its reason; the provider never hears of it."""
+    body = {"api": api, "request": {**BY_API[api], **more}}
+    good = {"api": api, "request": BY_API[api]}
+    set_ = settings(server, api, inline_data=not name.startswith("inline"))
+    (refused, passed), (call, _) = await ask(tmp_path, set_, body, good)
+    assert refused["status"] == 400
+    error = refused["response"]["error"]
+    assert error["type"] == "invalid_request_error"
+    assert call.refused == error["message"]
+    assert (refused["response"].get("type") == "error") == api.startswith("anthropic")
+    assert passed["status"] == 200
+    assert len(server.asked) == 1  # the good one, so the way there was open
+
+
+@pytest.mark.parametrize("body", [
+    {"messages": []},
+    {"api": "openai.images", "request": {}},
+    {"api": ["openai.chat"], "request": {}},
+    {"api": "openai.chat", "request": CHAT, "url": "http://example.org"},
+    {"api": "openai.chat", "request": [CHAT]},
+    {"api": "anthropic.messages", "request": MESSAGES},
+    {"api": "models", "request": {"a": "free text"}},
+])  # fmt: skip
+async def test_a_call_of_no_api_that_the_policy_speaks_is_refused(
+    tmp_path: Path, server: Provider, body: dict[str, Any]
+) -> None:
+    """The agent's process writes the call itself if it likes; the wall does not trust its form."""
+    (answer,), (call,) = await ask(tmp_path, settings(server, "openai.chat"), body)
+    assert (answer["status"], server.asked) == (400, [])
+    assert call.refused
+
+
+@pytest.mark.parametrize(
+    ("api", "more"),
+    [
+        (
+            "openai.chat",
+            _part({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}),
+        ),
+        (
+            "openai.responses",
+            _input_part({"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}"}),
+        ),
+        (
+            "anthropic.messages",
+            _part(
+                {
+                    "type": "image",
+                    "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+                }
+            ),
+        ),
+    ],
+)
+async def test_inline_data_leaves_if_the_project_says_so(
+    tmp_path: Path, server: Provider, api: str, more: dict[str, Any]
+) -> None:
+    """The bytes are in the record like all the rest of the request."""
+    body = {"api": api, "request": {**BY_API[api], **more}}
+    (answer,), _ = await ask(tmp_path, settings(server, api, inline_data=True), body)
+    assert answer["status"] == 200
+    assert PIXEL in str(server.asked[0].body)
+
+
+async def test_a_conversation_with_tools_is_passed_on_whole(
+    tmp_path: Path, server: Provider
+) -> None:
+    """What clients send back to the model, with the empty fields that they add, still passes."""
+    function = {"name": "f", "arguments": "{}"}
+    said = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
+    said |= {"audio": None, "function_call": None}
+    said |= {"tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "42"}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a", "default": None}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    request = {**CHAT, "messages": [*CHAT["messages"], said, result], "tools": [tool]}
+    request |= {"temperature": 0.5, "tool_choice": "auto", "max_tokens": 5, "seed": 1}
+    body = {"api": "openai.chat", "request": request}
+    (answer,), _ = await ask(tmp_path, settings(server, "openai.chat"), body)
+    assert answer["status"] == 200, answer
+    left = server.asked[0].body
+    assert left["tools"] == [tool]  # schemas are not tidied: their nulls mean something
+    assert left["messages"][1]["tool_calls"] == said["tool_calls"]
+    assert "annotations" not in left["messages"][1]
