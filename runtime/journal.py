@@ -21,7 +21,7 @@ import trio
 
 from monastery.runtime import checkpoint as checkpoints
 from monastery.runtime.canonical import canonical
-from monastery.runtime.content import Sealer
+from monastery.runtime.content import Sealed, Sealer
 from monastery.runtime.errors import StoreError
 from monastery.runtime.events import EVENT, BlobRef, Event
 from monastery.runtime.keys import HomeKey
@@ -243,19 +243,8 @@ class Journal:
             if not entries:
                 return
             contents = [content for _, kept in noted for content in kept] + list(blobs)
-            await self._writer.write(
-                Append(
-                    run=self.run,
-                    owner=self._owner,
-                    epoch=self._epoch,
-                    seq=self._seq,
-                    head=self._head,
-                    entries=entries,
-                    blobs=[self._sealer.seal(content) for content in contents],
-                    changes=changes,
-                    checkpoint=checkpoint,
-                )
-            )
+            named = [self._sealer.seal(content) for content in contents]
+            await self._write(entries, named, changes, checkpoint=checkpoint)
             self._seq, self._head = self._seq + len(entries), head
             if checkpoint:
                 self._checkpointed = self._seq
@@ -279,18 +268,31 @@ class Journal:
             await trio.sleep(TIMER_SECONDS)
             async with self._lock:
                 if self._checkpointed < self._seq:
-                    await self._writer.write(
-                        Append(
-                            run=self.run,
-                            owner=self._owner,
-                            epoch=self._epoch,
-                            seq=self._seq,
-                            head=self._head,
-                            entries=[],
-                            checkpoint=True,
-                        )
-                    )
+                    await self._write([], checkpoint=True)
                     self._checkpointed = self._seq
+
+    async def _write(
+        self,
+        entries: Sequence[Entry],
+        blobs: Sequence[Sealed] = (),
+        changes: Sequence[RowChange] = (),
+        *,
+        checkpoint: bool,
+    ) -> None:
+        """Hand the writer what comes after the journal's last event."""
+        await self._writer.write(
+            Append(
+                run=self.run,
+                owner=self._owner,
+                epoch=self._epoch,
+                seq=self._seq,
+                head=self._head,
+                entries=entries,
+                blobs=blobs,
+                changes=changes,
+                checkpoint=checkpoint,
+            )
+        )
 
 
 def _entry(run: RunId, record: Record, *, prev: bytes) -> Entry:

@@ -81,10 +81,11 @@ class DockerSandbox:
             await reaper.remove_all(self._engine, run)  # it was never seen whole
             living = None
         kept = self._volumes().kept(run, limit_bytes=spec.limits.disk_bytes)
-        async with kept as volume, self._running(run, spec, volume, living) as made:
+        snapshot = self._snapshots.newest(run)
+        async with kept as volume, self._running(run, spec, volume, living, snapshot) as made:
             work: Literal["new", "kept", "snapshot"] = "kept"
             if not volume.ready.is_set():
-                work = "new" if self._snapshots.newest(run) is None else "snapshot"
+                work = "new" if snapshot is None else "snapshot"
             facts = BoxFacts(
                 box=made.container,
                 image_digest=digest,
@@ -112,19 +113,24 @@ class DockerSandbox:
                 yield box
 
     def _running(
-        self, run: RunId, spec: BoxSpec, volume: Volume, living: str | None
+        self,
+        run: RunId,
+        spec: BoxSpec,
+        volume: Volume,
+        living: str | None,
+        snapshot: Path | None,
     ) -> AbstractAsyncContextManager[Running]:
-        """Join the run's living container, or make one."""
+        """Join the run's living container, or make one; fill its work folder if it is empty."""
         if living is not None:
             return self._containers.joined(living, spec, volume)
 
         async def prepare(work: Work) -> None:
-            if not volume.ready.is_set():
-                snapshot = self._snapshots.newest(run)
-                if snapshot is None:
-                    await work.fill(spec.files)
-                else:
-                    await work.restore(snapshot)
+            if volume.ready.is_set():
+                return
+            if snapshot is None:
+                await work.fill(spec.files)
+            else:
+                await work.restore(snapshot)
 
         sealed = self._is_gvisor(spec)
         return self._containers.made(run, spec, volume, "box", prepare, sealed=sealed)

@@ -20,7 +20,7 @@ from monastery.sandbox.work import Work
 log = structlog.get_logger()
 
 FOLDER = "snapshots"
-_PARTIAL = "partial"
+_UNFINISHED = "unfinished"
 
 
 class Snapshots:
@@ -48,14 +48,14 @@ class Snapshots:
             return
         before = self.newest(run)
         number = 1 if before is None else int(before.name) + 1
-        partial_one = folder / _PARTIAL
+        unfinished = folder / _UNFINISHED
         started = trio.current_time()
         try:
-            await _remove(partial_one)
-            partial_one.mkdir(parents=True, mode=0o700)
-            await work.save(partial_one)
+            await _remove(unfinished)
+            unfinished.mkdir(parents=True, mode=0o700)
+            await work.save(unfinished)
             await trio.to_thread.run_sync(os.sync)
-            partial_one.rename(folder / str(number))
+            unfinished.rename(folder / str(number))
             if before is not None:
                 await _remove(before)
         except (OSError, BoxError) as exc:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monastery.runtime.cli import output
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
 from monastery.runtime.cli.telling import count
 from monastery.runtime.erase import Plan, plan
 from monastery.runtime.errors import BadInput
@@ -19,7 +19,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
     "monastery erase last --matching 'Ada Lovelace'"
 )
 def erase(
-    run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
+    run: RunArgument,
     blob: Annotated[
         str | None,
         typer.Argument(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from monastery.runtime.cli import output
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
 from monastery.runtime.cli.runs import steps_over
 from monastery.runtime.credit import export_lines
 from monastery.runtime.errors import BadInput
@@ -30,7 +30,7 @@ class Format(enum.StrEnum):
 
 @app.command(epilog="Example: monastery export last --to jsonl --output segments.jsonl")
 def export(
-    run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
+    run: RunArgument,
     to: Annotated[
         Format,
         typer.Option(

@@ -8,7 +8,7 @@ import typer
 
 from monastery.runtime import tend
 from monastery.runtime.cli import audit_answers, compose, output, summary
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
 from monastery.runtime.cli.run import recorded_project
 from monastery.runtime.errors import BadInput, RunHeld
 from monastery.runtime.owner import told
@@ -23,7 +23,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
     "runs it, 3 no engine answers: the run is over then, and its volumes are removed the next time."
 )
 def forget(
-    run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
+    run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     by: Annotated[
         str | None, typer.Option("--by", metavar="NAME", help="Who says so. Default: login name.")

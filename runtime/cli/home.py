@@ -22,6 +22,9 @@ HomeOption = Annotated[
         show_default=False,
     ),
 ]
+RunArgument = Annotated[
+    str, typer.Argument(help="The run: its name, the beginning of it, or last.")
+]
 """The option that every command takes which reads or writes runs."""
 
 

@@ -7,7 +7,7 @@ import typer
 
 from monastery.runtime import tend
 from monastery.runtime.cli import again, audit_answers, audit_view, output
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
 from monastery.runtime.cli.rendering import NoDesk, executors, rendering
 from monastery.runtime.cli.run import recorded_project
 from monastery.runtime.display import visible_line
@@ -24,7 +24,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
     "Exit codes: 0 done, 2 bad input, or no outcome of this run is unknown."
 )
 def resolve(
-    run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
+    run: RunArgument,
     done: Annotated[
         str | None, typer.Option("--done", metavar="TEXT", help="It was done; how you know.")
     ] = None,

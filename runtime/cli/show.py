@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from monastery.runtime.cli import output, segment_view, summary
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
 from monastery.runtime.cli.segment_view import View
 from monastery.runtime.errors import BadInput
 
@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command(epilog="Examples: monastery show last; monastery show last --segment 3 --content")
 def show(
-    run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
+    run: RunArgument,
     content: Annotated[
         bool,
         typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monastery.runtime.cli import output
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput
 from monastery.runtime.keys import PublicKey
@@ -20,7 +20,7 @@ _WORDS = {True: "holds", False: "FAILS", None: "unknown"}
 
 @app.command(epilog="Example: monastery verify last --checkpoint /backup/checkpoints/RUN")
 def verify(
-    run: Annotated[str, typer.Argument(help="The run: its name, the beginning of it, or last.")],
+    run: RunArgument,
     checkpoint: Annotated[
         Path | None,
         typer.Option(

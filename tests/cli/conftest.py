@@ -101,12 +101,12 @@ def cli(tmp_path: Path) -> Cli:
 
 @pytest.fixture
 def engine() -> None:
-    """Skip where there is no Docker engine or no box image."""
+    """A Docker engine with the box image; none is a failure and not a skip."""
     found = subprocess.run(
         ["docker", "image", "inspect", "monastery-box:latest"], capture_output=True, check=False
     )
     if found.returncode != 0:
-        pytest.skip("needs a Docker engine with monastery-box:latest: make setup")
+        pytest.fail("this test needs a Docker engine with monastery-box:latest: make setup")
 
 
 JUDGE = """#!/usr/bin/env python3

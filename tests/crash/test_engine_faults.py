@@ -1,8 +1,5 @@
 """Engines that die under a living run: it waits, and goes on in its box or in a new one."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +8,8 @@ import pytest
 
 from monastery.runtime.events import ProposalFrozen
 from monastery.runtime.store import Store
-from monastery.runtime.story import Story, tell
 from monastery.runtime.verify import verify
+from tests.crash import started as running
 from tests.hostile.engine import SecondEngine, started, unusable
 from tests.sandbox.conftest import engine_api, image
 
@@ -22,8 +19,6 @@ pytestmark = [
     pytest.mark.skipif(bool(unusable()), reason=unusable()),
     pytest.mark.deadline(600),
 ]
-
-HANGS_SECONDS = 240.0
 
 AGENT = """
 import secrets, time
@@ -76,24 +71,16 @@ def test_a_run_goes_on_after_its_engine(
     """Each step once, in the same box where it lived on, and the record holds."""
     (tmp_path / "agent.py").write_text(AGENT)
     (tmp_path / "project.yaml").write_text(PROJECT)
-    program, home = str(Path(sys.executable).parent / "monastery"), tmp_path / "home"
-    log = tmp_path / "log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [program, "run", "--json", str(tmp_path / "project.yaml")],
-            env={**os.environ, "DOCKER_HOST": engine.host, "MONASTERY_HOME": str(home)},
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
+    home = tmp_path / "home"
+    with running.started(home, str(tmp_path / "project.yaml"), engine=engine.host) as process:
         try:
-            _wait(lambda: len(_story(home).segments) == 2, process, log)
+            running.wait(lambda: len(running.story(home).segments) == 2, process)
             fault(engine)
-            assert process.wait(timeout=HANGS_SECONDS) == 0, log.read_text()
+            said, _ = process.communicate(timeout=running.HANGS_SECONDS)
+            assert process.returncode == 0, said
         finally:
             process.kill()
-    story = _story(home)
+    story = running.story(home)
     with Store.open(home) as store:
         (row,) = store.runs()
         told = [_payload(store, one.proposal) for one in story.segments if one.proposal]
@@ -106,21 +93,5 @@ def test_a_run_goes_on_after_its_engine(
     assert engine.docker("ps", "--all", "--quiet").stdout == ""
 
 
-def _story(home: Path) -> Story:
-    if not (home / "monastery.sqlite3").exists():
-        return Story()
-    with Store.open(home) as store:
-        rows = store.runs()
-        return tell(store, rows[0].run) if rows else Story()
-
-
 def _payload(store: Store, proposal: ProposalFrozen) -> str:
     return store.blob(proposal.payload.ref).decode()
-
-
-def _wait(until: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    late = time.monotonic() + HANGS_SECONDS
-    while not until():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < late, log.read_text()
-        time.sleep(0.05)
