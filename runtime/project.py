@@ -83,11 +83,39 @@ class StepSettings(Settings):
         return self.can_look() and self.unknown != "ask"
 
 
-class AgentSettings(Settings):
+class CommandAgentSettings(Settings):
     """The program that thinks, started in the box's work folder."""
 
     command: Argv
     env: dict[str, str] = {}
+
+
+class BuiltinSettings(Settings):
+    """The agent that comes with Monastery: a model with a shell, files and notes.
+
+    Attributes:
+        model: One of the policy's models; None takes the first.
+        api: Which of its APIs is spoken; None takes the policy's own.
+        context_tokens: How much of the model's context it fills before it begins again from notes.
+        command_seconds: How long a shell command may run, where the model does not say.
+        instructions: What the model is told beside the goal and the step kinds.
+    """
+
+    model: str | None = None
+    api: Literal["openai", "anthropic"] | None = None
+    context_tokens: Annotated[int, Field(ge=8000)] = 100_000
+    command_seconds: Annotated[int, Field(gt=0)] = 600
+    instructions: Annotated[str, Field(max_length=20_000)] = ""
+
+
+class BuiltinAgentSettings(Settings):
+    """The built-in agent instead of a program of one's own."""
+
+    builtin: BuiltinSettings
+    env: dict[str, str] = {}
+
+
+AgentSettings = CommandAgentSettings | BuiltinAgentSettings
 
 
 class FileSettings(Settings):
