@@ -54,6 +54,11 @@ Patience = Annotated[
     float, BeforeValidator(_never, json_schema_input_type=float | str), Field(gt=0.0)
 ]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+Requirement = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([<>=!~]=?[0-9A-Za-z.*,<>=!~]+)?$")
+]
+STANDARD_IMAGE = "monastery-box:latest"
 Argv = Annotated[list[str], Field(min_length=1)]
 
 
@@ -133,10 +138,18 @@ class FileSettings(Settings):
         return value
 
 
+class ImageSettings(Settings):
+    """An image that is made of a local one by adding Debian packages and pip packages."""
+
+    base: Annotated[str, Field(alias="from", min_length=1)] = STANDARD_IMAGE
+    debian: list[DebianName] = []
+    pip: list[Requirement] = []
+
+
 class BoxSettings(Settings):
     """The box: its image, what it may use, and the files that it starts with."""
 
-    image: str = "monastery-box:latest"
+    image: str | ImageSettings = STANDARD_IMAGE
     memory: Size = 1 << 30
     cpus: Annotated[float, Field(gt=0.0)] = 1.0
     pids: Annotated[int, Field(ge=16)] = 256
