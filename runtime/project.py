@@ -8,7 +8,16 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 from monastery.runtime.records import Promise
 
@@ -55,9 +64,10 @@ Patience = Annotated[
 ]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
-Requirement = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([<>=!~]=?[0-9A-Za-z.*,<>=!~]+)?$")
-]
+REQUIREMENT = (
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([<>=!~]=?[0-9A-Za-z.*+,<>=!~]+)?$"
+)
+Requirement = Annotated[str, Field(pattern=REQUIREMENT)]
 STANDARD_IMAGE = "monastery-box:latest"
 Argv = Annotated[list[str], Field(min_length=1)]
 
@@ -146,10 +156,19 @@ class ImageSettings(Settings):
     pip: list[Requirement] = []
 
 
+def _form(value: Any) -> str:
+    return "packages" if isinstance(value, dict | ImageSettings) else "name"
+
+
+Image = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ImageSettings, Tag("packages")], Discriminator(_form)
+]
+
+
 class BoxSettings(Settings):
     """The box: its image, what it may use, and the files that it starts with."""
 
-    image: str | ImageSettings = STANDARD_IMAGE
+    image: Image = STANDARD_IMAGE
     memory: Size = 1 << 30
     cpus: Annotated[float, Field(gt=0.0)] = 1.0
     pids: Annotated[int, Field(ge=16)] = 256

@@ -52,7 +52,7 @@ if [ -d debian ]; then
   apt-get install --yes --no-install-recommends --quiet ./debian/*.deb
 fi
 if [ -d pip ]; then
-  python3 pip/pip-*.whl/pip install --quiet --no-index --find-links pip --no-compile \\
+  python3 pip/pip-*.whl/pip install --quiet --no-index --find-links pip \\
     --break-system-packages --root-user-action=ignore --disable-pip-version-check "$@"
 fi
 find / -xdev \\( -type f -o -type d \\) -perm /6000 -exec chmod u-s,g-s {{}} +
