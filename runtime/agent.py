@@ -1,8 +1,9 @@
 """The agent's program: what is started in the box, with which variables.
 
 A project names a command, or asks for the built-in agent; that one reads what it is to do from one
-variable (`sandbox/inside/agent.py`). It is told what each step kind takes, and of the kind's settings
-what it needs to propose well: names and addresses that are allowed, no folder of the host, no secret.
+variable (`sandbox/inside/agent.py`). It is told what each step kind takes, and of the kind's
+settings what it needs to propose well: names and addresses that are allowed, no folder of the host,
+no secret.
 """
 
 import json
@@ -15,11 +16,11 @@ from monastery.runtime.project import BuiltinAgentSettings, Project, StepSetting
 PAYLOADS: Mapping[str, str] = {
     "ask": "a question to a person: text",
     "command": 'a program outside: JSON {"command": NAME, "arguments": {NAME: TEXT}}',
-    "email": 'a message in plain text: JSON {"to": [ADDRESS], "subject": TEXT, "text": TEXT}; may be'
-    ' added: "cc", "bcc", "in_reply_to", "attachments": {NAME: {"text": TEXT} or {"base64": DATA}}',
+    "email": 'a message in plain text: JSON {"to": [ADDRESS], "subject": TEXT, "text": TEXT}; may'
+    ' be added: "cc", "bcc", "in_reply_to", "attachments": {NAME: {"text": TEXT} or {"base64": DATA}}',
     "file": 'files to deliver: JSON {"files": {PATH: {"text": TEXT} or {"base64": DATA}}}',
     "git": "a commit: the commit message, an empty line, then a patch as"
-    " `git diff --binary --no-renames` prints it. Write both into one file, and give that as the payload",
+    " `git diff --binary --no-renames` prints it; write both into one file, the payload",
     "http": 'a request: JSON {"method": METHOD, "url": URL}; may be added: "headers", and a body as'
     ' "text" or "base64"',
     "human": "something that a person is to do: text",

@@ -238,7 +238,11 @@ def _builtin(data: dict[str, Any], lined: Lined) -> Iterator[Fault]:
     if model is not None and isinstance(models, list) and models and model not in models:
         mend = did_you_mean(model, [str(name) for name in models], "`policy.models`")
         yield _fault(
-            lined, "agent", "builtin", "model", message=f"is {model!r}, which the policy lacks; {mend}"
+            lined,
+            "agent",
+            "builtin",
+            "model",
+            message=f"is {model!r}, which the policy lacks; {mend}",
         )
 
 

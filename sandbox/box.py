@@ -15,8 +15,8 @@ from monastery.sandbox import cgroup, fitness, reaper, volumes
 from monastery.sandbox.containers import Containers, Running
 from monastery.sandbox.engine import RUN_LABEL, Engine
 from monastery.sandbox.guestbox import GuestBox
-from monastery.sandbox.images import Images
 from monastery.sandbox.hardening import RUN_FOLDER
+from monastery.sandbox.images import Images
 from monastery.sandbox.nursery import background
 from monastery.sandbox.snapshots import Snapshots
 from monastery.sandbox.volumes import Volume, Volumes

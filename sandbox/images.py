@@ -3,9 +3,9 @@
 Nothing is pulled and no container gets a network: packages are fetched out here, by this machine's
 own apt and pip with the mirrors, proxies and keys that they are set up with, and are installed in a
 container that is as alone as a box. So it works where no registry answers, on engines that have no
-network for containers, and without root. apt is asked for what the image lacks, by the image's own list
-of what it has; it needs to be of the image's Debian release. From pip come wheels only: nothing of
-theirs runs before it is in the box.
+network for containers, and without root. apt is asked for what the image lacks, by the image's own
+list of what it has; it needs to be of the image's Debian release. From pip come wheels only:
+nothing of theirs runs before it is in the box.
 
 The result is named by its recipe: the digest of the image it starts from, and the lists. A second
 time it is found by that name.
@@ -21,7 +21,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ RECIPE_LABEL = "monastery.recipe"
 _VERSION = 1
 """Counts changes of how a recipe is carried out: what was built otherwise is not found again."""
 _CALL_SECONDS = 900.0
+_PIECE_BYTES = 1 << 20
 _FOLDER = "/var/tmp/monastery"  # noqa: S108 - in an image, where nobody else is at work
 
 _INSTALL = f"""
@@ -52,7 +53,7 @@ if [ -d debian ]; then
   apt-get install --yes --no-install-recommends --quiet ./debian/*.deb
 fi
 if [ -d pip ]; then
-  python3 pip/pip-*.whl/pip install --quiet --no-index --find-links pip \\
+  python3 "$(echo pip/pip-[0-9]*.whl)/pip" install --quiet --no-index --find-links pip \\
     --break-system-packages --root-user-action=ignore --disable-pip-version-check "$@"
 fi
 find / -xdev \\( -type f -o -type d \\) -perm /6000 -exec chmod u-s,g-s {{}} +
@@ -74,7 +75,9 @@ class Images:
         say: Told, in a line, of what takes longer than a moment.
     """
 
-    def __init__(self, engine: Engine | None = None, say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, engine: Engine | None = None, say: Callable[[str], None] | None = None
+    ) -> None:
         # Of our own unless it is given: its calls may take long.
         self._engine = engine or Engine(limit_seconds=_CALL_SECONDS)
         self._say = say or _say_nothing
@@ -93,7 +96,9 @@ class Images:
             found = await self._engine.find_image(name)
             if found is None:
                 wanted = ", ".join((*packages.debian, *packages.pip))
-                self._say(f"building a box image with {wanted}: up to some minutes, the first time …")
+                self._say(
+                    f"building a box image with {wanted}: up to some minutes, the first time …"
+                )
                 began = trio.current_time()
                 found = await self._make(base, name, packages)
                 took = trio.current_time() - began
@@ -116,9 +121,13 @@ class Images:
             async with self._container(base, name, command) as made:
                 await self._engine.put_archive(made, "/", _packed(Path(folder)))
                 await self._finish(made, "cannot be made")
+                # What is None would be taken from the container that it was made in.
+                config = {**config, "Entrypoint": config.get("Entrypoint") or []}
                 labels = {**(config.get("Labels") or {}), RECIPE_LABEL: name.partition(":")[2]}
                 repository, _, tag = name.partition(":")
-                return await self._engine.commit(made, repository, tag, {**config, "Labels": labels})
+                return await self._engine.commit(
+                    made, repository, tag, {**config, "Labels": labels}
+                )
 
     @asynccontextmanager
     async def _container(self, base: str, name: str, argv: list[str]) -> AsyncIterator[str]:
@@ -231,12 +240,13 @@ def _last(said: str) -> str:
     return re.sub(r"//[^/@\s]+@", "//", (errors or lines or ["it said nothing"])[-1])[:400]
 
 
-def _packed(folder: Path) -> list[bytes]:
-    """Return a folder as a tar archive, which unpacks at the root."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        archive.add(folder, arcname=_FOLDER.lstrip("/"), filter=_of_root)
-    return [out.getvalue()]
+def _packed(folder: Path) -> Iterator[bytes]:
+    """Yield a folder as a tar archive, which unpacks at the root; it may be larger than memory."""
+    with tempfile.TemporaryFile() as out:
+        with tarfile.open(fileobj=out, mode="w") as archive:
+            archive.add(folder, arcname=_FOLDER.lstrip("/"), filter=_of_root)
+        out.seek(0)
+        yield from iter(partial(out.read, _PIECE_BYTES), b"")
 
 
 def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -266,5 +276,7 @@ def _os_release() -> bytes:
 
 def _codename(release: bytes) -> str:
     """Return a Debian release's name; empty for another system."""
-    said = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', release.decode("utf-8", "replace"), re.M))
+    said = dict(
+        re.findall(r'^(\w+)="?([^"\n]*)"?$', release.decode("utf-8", "replace"), re.MULTILINE)
+    )
     return said.get("VERSION_CODENAME", "") if said.get("ID") == "debian" else ""

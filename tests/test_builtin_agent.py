@@ -337,6 +337,6 @@ def test_without_its_model_it_does_not_start(tmp_path: Path, policy: str, expect
     source = (
         "name: x\ngoal: g\nagent: {builtin: {model: m-1}}\nsteps: {plan: {audit: never}}\n" + policy
     )
-    with pytest.raises(ProjectInvalid, match="agent.builtin") as caught:
+    with pytest.raises(ProjectInvalid, match=r"agent\.builtin") as caught:
         parse(source.encode(), tmp_path / "p.yaml")
     assert expected in str(caught.value)

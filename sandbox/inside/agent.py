@@ -1,19 +1,19 @@
 """The built-in agent: a model with a shell, files, notes, and a way to propose. One loop.
 
-The guest writes it to /run/monastery/bin/monastery-agent with the interpreter's path above it. What it
-is to do stands in MONASTERY_AGENT, a JSON object: `goal`, `kinds` (each step kind, and what its
+The guest writes it to /run/monastery/bin/monastery-agent with the interpreter's path above it. What
+it is to do stands in MONASTERY_AGENT, a JSON object: `goal`, `kinds` (each step kind, and what its
 payload looks like), `api` ("openai.chat" or "anthropic.messages"), `model`, `context_tokens`,
 `command_seconds` and `instructions`.
 
-It keeps nothing but its notes, a file in the work folder. When the conversation fills its context, the
-model writes the notes anew and begins again from them; when the program is started again after a stop,
-it begins from them too, and from the run's history, which is newer than any note.
+It keeps nothing but its notes, a file in the work folder. When the conversation fills its context,
+the model writes the notes anew and begins again from them; when the program is started again after a
+stop, it begins from them too, and from the run's history, which is newer than any note.
 
 Exit codes: 0 the model says that the goal is reached, 1 it gave up, 3 no model answers any more.
 """
 
 # pathlib would make every start later by the time of its import:
-# ruff: noqa: PTH105, PTH118, PTH120, PTH123, S602, S603, S607
+# ruff: noqa: PTH103, PTH105, PTH109, PTH110, PTH118, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ Step kinds:
 {kinds}
 
 Your memory is short. What you will need later belongs in {notes} in the work folder, which the
-tool `note` adds to: decisions and why, what is done, what is next. You may be stopped and started again
-at any step; then you have that file, the work folder and the list of past steps, and nothing else.
+tool `note` adds to: decisions and why, what is done, what is next. You may be stopped and started
+again at any step; then you have that file, the work folder and the list of past steps, no more.
 Use a tool in every answer. Call `finish` when the goal is reached, or cannot be.
 {instructions}"""
 
 SUMMARISE = """\
-Your context is full, and this conversation ends here. Write the notes anew, whole: they will be all that
-you have, beside the work folder and the list of past steps. Keep what still matters: what you found out,
-decisions and why, the state of the work, what is next. Answer with the text of the notes alone."""
+Your context is full, and this conversation ends here. Write the notes anew, whole: they will be all
+that you have, beside the work folder and the list of past steps. Keep what still matters: what you
+found out, decisions and why, the state of the work, what is next. Answer with the notes alone."""
 
 GO_ON = "Nobody reads your answers here: go on with a tool, or call `finish`."
 
@@ -161,10 +161,10 @@ class Agent:
 
     def notes(self) -> str:
         """Return the notes."""
-        with contextlib.suppress(FileNotFoundError):
-            with open(NOTES, encoding="utf-8", errors="replace") as file:
-                return file.read()
-        return ""
+        if not os.path.exists(NOTES):
+            return ""
+        with open(NOTES, encoding="utf-8", errors="replace") as file:
+            return file.read()
 
     # The tools.
 
@@ -205,7 +205,9 @@ class Agent:
     def do_read_file(self, path: str, first_line: int = 1, lines: int = 2000) -> str:
         """Return some lines of a file."""
         with open(path, encoding="utf-8", errors="replace") as file:
-            found = [line for number, line in enumerate(file, 1) if 0 <= number - first_line < lines]
+            found = [
+                line for number, line in enumerate(file, 1) if 0 <= number - first_line < lines
+            ]
         return "".join(found)
 
     def do_write_file(self, path: str, text: str) -> str:
@@ -242,7 +244,9 @@ class Agent:
         if len(given) != 1:
             raise ValueError("give one of payload, payload_file and files")
         if "files" in rest:
-            files = {path: {"base64": base64.b64encode(read(path)).decode()} for path in rest["files"]}
+            files = {
+                path: {"base64": base64.b64encode(read(path)).decode()} for path in rest["files"]
+            }
             payload = json.dumps({"files": files}).encode()
         else:
             payload = rest["payload"].encode() if "payload" in rest else read(rest["payload_file"])
@@ -288,7 +292,7 @@ def ends(fd: int, room: int) -> str:
 
 
 def cut(text: str, characters: int, *, head: float = 0.5) -> str:
-    """Return a text with its middle left out where it is too long; `head` is its beginning's share."""
+    """Return a text with its middle left out if it is too long; `head`: its beginning's share."""
     if len(text) <= characters:
         return text
     first = int(characters * head)

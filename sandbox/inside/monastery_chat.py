@@ -251,8 +251,8 @@ _ALL = (
     ),
     _tool(
         "propose",
-        "Propose a step outside, and wait for what comes of it. Give its exact bytes in one of three"
-        " ways: payload, payload_file, or, for the kind `file`, files.",
+        "Propose a step outside, and wait for what comes of it. Give its exact bytes in one of"
+        " three ways: payload, payload_file, or, for the kind `file`, files.",
         {"kind": "one of the step kinds", "rationale": _RATIONALE},
         {
             "payload": "the payload itself",
