@@ -16,8 +16,9 @@ from monastery.runtime.project import BuiltinAgentSettings, Project, StepSetting
 PAYLOADS: Mapping[str, str] = {
     "ask": "a question to a person: text",
     "command": 'a program outside: JSON {"command": NAME, "arguments": {NAME: TEXT}}',
-    "email": 'a message in plain text: JSON {"to": [ADDRESS], "subject": TEXT, "text": TEXT}; may'
-    ' be added: "cc", "bcc", "in_reply_to", "attachments": {NAME: {"text": TEXT} or {"base64": DATA}}',
+    "email": 'a message in plain text: JSON {"to": [ADDRESS], "subject": TEXT, "text": TEXT};'
+    ' may be added: "cc", "bcc", "in_reply_to", "attachments":'
+    ' {NAME: {"text": TEXT} or {"base64": DATA}}',
     "file": 'files to deliver: JSON {"files": {PATH: {"text": TEXT} or {"base64": DATA}}}',
     "git": "a commit: the commit message, an empty line, then a patch as"
     " `git diff --binary --no-renames` prints it; write both into one file, the payload",

@@ -12,6 +12,7 @@ time it is found by that name.
 """
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -215,7 +216,11 @@ async def _fetch_pip(folder: Path, wanted: Sequence[str], version: str) -> None:
     found = re.search(r"Python (\d+\.\d+)", version)
     if found is None:
         raise ImageUnfit(f"box.image.pip: the image has no python3; it says {version!r}")
-    argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
+    has_own = importlib.util.find_spec("pip") is not None
+    pip = [sys.executable, "-m", "pip"] if has_own else [shutil.which("pip3") or ""]
+    if not pip[0]:
+        raise ImageUnfit("box.image.pip: this machine has no pip; install python3-pip")
+    argv = [*pip, "--disable-pip-version-check", "download", "--quiet"]
     argv += ["--only-binary=:all:", "--python-version", found[1], "--dest", str(folder / "pip")]
     await _run([*argv, "--", "pip", *wanted], "box.image.pip")
 

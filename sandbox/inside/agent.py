@@ -6,8 +6,8 @@ payload looks like), `api` ("openai.chat" or "anthropic.messages"), `model`, `co
 `command_seconds` and `instructions`.
 
 It keeps nothing but its notes, a file in the work folder. When the conversation fills its context,
-the model writes the notes anew and begins again from them; when the program is started again after a
-stop, it begins from them too, and from the run's history, which is newer than any note.
+the model writes the notes anew and begins again from them; when the program is started again after
+a stop, it begins from them too, and from the run's history, which is newer than any note.
 
 Exit codes: 0 the model says that the goal is reached, 1 it gave up, 3 no model answers any more.
 """
@@ -79,6 +79,8 @@ class Agent:
     def __init__(self, told: dict[str, Any]) -> None:
         self.told = told
         self.model = chat.Model(told["api"], told["model"])
+        self.messages: list[dict[str, Any]] = []
+        self.tokens = 0
         self.steps = monastery_box.history()
         self.tools = {name: one for name, one in chat.TOOLS.items() if self.has(name)}
         kinds = "\n".join(f"- {kind}: {text}" for kind, text in told["kinds"].items())
@@ -212,7 +214,7 @@ class Agent:
 
     def do_write_file(self, path: str, text: str) -> str:
         """Write a file anew."""
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # noqa: PTH103
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return "written"

@@ -15,7 +15,7 @@ import monastery_box  # type: ignore[import-not-found] # found beside this file 
 TOKEN_CHARACTERS = 3  # fewer than most texts have for a token: too early is better than too late
 ANSWER_TOKENS = 8192  # where an API wants to know
 
-_KINDS = {"string": str, "integer": int, "boolean": bool, "array": list}
+_KINDS: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "array": list}
 _TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,20}length", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9_.:|+/=-]{1,512}")
 
