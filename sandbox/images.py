@@ -239,10 +239,11 @@ async def _run(argv: list[str], what: str) -> None:
 
 
 def _last(said: str) -> str:
-    """Return the line of a program's output that says what went wrong."""
+    """Return, in one line, what a program's output says that went wrong."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(E|ERROR|error)\b", line)]
-    return re.sub(r"//[^/@\s]+@", "//", (errors or lines or ["it said nothing"])[-1])[:400]
+    errors = [line[:200] for line in lines if re.match(r"(E|ERROR|error)\b", line)]
+    told = "; ".join(errors[-3:]) or (lines or ["it said nothing"])[-1][:400]
+    return re.sub(r"//[^/@\s]+@", "//", told)  # the address of a mirror may hold a password
 
 
 def _packed(folder: Path) -> Iterator[bytes]:

@@ -174,6 +174,21 @@ def test_the_context_is_kept_by_notes(tmp_path: Path) -> None:
     assert "step 1, plan: done; 'count them all'" in begun[1]["content"]
 
 
+def test_tokens_are_counted_as_the_provider_counts_them(tmp_path: Path) -> None:
+    """A short conversation that the provider says fills the context is ended there."""
+    status, headers, body = says(("note", {"text": "one"}))
+    used = {"prompt_tokens": 69_000, "completion_tokens": 2_000, "total_tokens": 71_000}
+    with provider() as server:
+        server.says = [(status, headers, {**body, "usage": used}), says(text="two"), says(FINISH)]
+        write(tmp_path, server)
+        code, told = run(tmp_path)
+    assert code == 0, told[-3000:]
+    assert server.asked[1].body["tool_choice"] == "none"
+    opening = server.asked[2].body["messages"][1]["content"]
+    assert "two" in opening
+    assert "one" not in opening.partition("Past steps")[0].replace("(none yet)", "")
+
+
 def test_a_stopped_agent_goes_on_from_its_history_and_its_notes(tmp_path: Path) -> None:
     """Stopped while it thinks, started again: past steps are told, and none is proposed twice."""
     plan = {"kind": "plan", "rationale": "first", "payload": "one", "note": "one is planned"}
@@ -268,6 +283,16 @@ def test_a_model_that_uses_no_tool_has_given_up(tmp_path: Path) -> None:
     assert code == 1, told[-3000:]
     assert len(server.asked) == 3
     assert "the model used no tool in 3 answers" in told
+
+
+def test_a_goal_that_cannot_be_reached_ends_the_run_without_success(tmp_path: Path) -> None:
+    """The model says so and why."""
+    with provider() as server:
+        server.says = [says(("finish", {"reached": False, "why": "there are no words"}))]
+        write(tmp_path, server)
+        code, told = run(tmp_path)
+    assert code == 1, told[-3000:]
+    assert "there are no words" in told
 
 
 def test_a_context_smaller_than_was_said_is_survived(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def leaves_nothing() -> Iterator[None]:
 async def test_packages_are_in_the_box_and_are_built_once() -> None:
     """Debian's and pip's, usable by the agent's user, on PATH; the digest is on record."""
     said: list[str] = []
-    packages = Packages(debian=("tree",), pip=("pyfiglet==1.0.2",))
+    packages = Packages(debian=("tree", "sudo"), pip=("pyfiglet==1.0.2",))
     sandbox, run = DockerSandbox(say=said.append), RunId("images-test")
     spec = BoxSpec(BASE, BoxLimits(), packages=packages)
     try:
@@ -45,14 +45,15 @@ async def test_packages_are_in_the_box_and_are_built_once() -> None:
             assert tree.exit_code == 0
             figlet = await box.run(["pyfiglet", "x"])
             assert (figlet.exit_code, figlet.stderr) == (0, b"")
-            found = await box.run(["find", "/", "-xdev", "-perm", "/6000"])
-            assert found.stdout == b""
+            found = await box.run(["find", "/usr", "-xdev", "-perm", "/6000"])
+            assert found.stdout == b"", "a program gives more rights than it was started with"
+            assert (await box.run(["test", "-x", "/usr/bin/sudo"])).exit_code == 0
             facts = box.facts
     finally:
         with trio.CancelScope(shield=True):
             await sandbox.forget(run)
     assert len(said) == 2, said
-    assert "tree, pyfiglet==1.0.2" in said[0]
+    assert "tree, sudo, pyfiglet==1.0.2" in said[0]
     engine = Engine()
     await engine.connect()
     base = await engine.image(BASE)
@@ -71,8 +72,8 @@ async def test_packages_are_in_the_box_and_are_built_once() -> None:
 @pytest.mark.parametrize(
     ("packages", "expected"),
     [
-        (Packages(debian=("no-such-package-here",)), "box.image.debian: E: Unable to locate"),
-        (Packages(pip=("pyfiglet==0.0.0.99",)), "box.image.pip: ERROR: No matching distribution"),
+        (Packages(debian=("no-such-one", "no-such-other")), "box.image.debian: E: Unable to"),
+        (Packages(pip=("pyfiglet==0.0.0.99",)), "box.image.pip: ERROR: Could not find a version"),
     ],
 )
 async def test_a_package_that_does_not_exist_is_named_in_one_line(
@@ -83,7 +84,8 @@ async def test_a_package_that_does_not_exist_is_named_in_one_line(
         await Images().with_packages(BASE, packages)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert str((packages.debian + packages.pip)[0]).partition("=")[0] in str(caught.value)
+    for name in packages.debian + packages.pip:
+        assert name in str(caught.value)
 
 
 def test_the_name_is_made_of_the_content() -> None:
