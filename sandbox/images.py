@@ -1,25 +1,20 @@
 """Images with more in them: a local image, and the Debian and pip packages that a project adds.
 
-Nothing is pulled and no container gets a network: packages are fetched out here, by this machine's
-own apt and pip with the mirrors, proxies and keys that they are set up with, and are installed in a
-container that is as alone as a box. So it works where no registry answers, on engines that have no
+Packages are fetched out here, by this machine's own apt and pip (`packages`), and are installed in
+a container without a network. So it works where no registry answers, on engines that have no
 network for containers, and without root. apt is asked for what the image lacks, by the image's own
-list of what it has; it needs to be of the image's Debian release. From pip come wheels only:
-nothing of theirs runs before it is in the box.
+list of what it has. Where this machine has no apt of the image's release, the image's own fetches,
+in a container with the engine's usual network that is thrown away: nothing is installed there. From
+pip come wheels only. So no script of a package ever runs with a network.
 
 The result is named by its recipe: the digest of the image it starts from, and the lists. A second
 time it is found by that name.
 """
 
 import hashlib
-import importlib.util
 import io
 import json
-import os
-import platform
-import re
 import shutil
-import sys
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -35,6 +30,7 @@ from monastery.runtime.errors import ImageUnfit
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import Packages
 from monastery.sandbox.engine import OWNER_LABEL, PURPOSE_LABEL, RUN_LABEL, Engine
+from monastery.sandbox.packages import fetch_debian, fetch_pip, has_apt_for, last
 
 log = structlog.get_logger()
 
@@ -64,6 +60,19 @@ rm -rf {_FOLDER} /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log
 no program gives a process more rights than it was started with."""
 
 
+_FETCH = """
+set -e
+if [ -z "$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null)" ]; then
+  . /usr/lib/os-release
+  for place in "debian $VERSION_CODENAME" "debian-security $VERSION_CODENAME-security"; do
+    echo "deb http://deb.debian.org/$place main" >> /etc/apt/sources.list
+  done
+fi
+apt-get --quiet -o APT::Update::Error-Mode=any update
+apt-get --quiet --yes --no-install-recommends --download-only install -- "$@"
+"""
+
+
 def _say_nothing(line: str) -> None:
     del line
 
@@ -74,14 +83,21 @@ class Images:
     Args:
         engine: Which holds them.
         say: Told, in a line, of what takes longer than a moment.
+        own_apt: Whether this machine's apt is used where it fits; the other way is there for other
+            machines, and for tests.
     """
 
     def __init__(
-        self, engine: Engine | None = None, say: Callable[[str], None] | None = None
+        self,
+        engine: Engine | None = None,
+        say: Callable[[str], None] | None = None,
+        *,
+        own_apt: bool = True,
     ) -> None:
         # Of our own unless it is given: its calls may take long.
         self._engine = engine or Engine(limit_seconds=_CALL_SECONDS)
         self._say = say or _say_nothing
+        self._own_apt = own_apt
         self._making = trio.Lock()
 
     async def with_packages(self, image: str, packages: Packages) -> str:
@@ -114,10 +130,14 @@ class Images:
                 status = await self._read(probe, "/var/lib/dpkg/status")
                 release = await self._read(probe, "/usr/lib/os-release")
                 version = await self._finish(probe, "has no python3") if packages.pip else ""
-            if packages.debian:
-                await _fetch_debian(Path(folder), packages.debian, status, release)
+            if packages.debian and not status:
+                raise ImageUnfit("box.image.debian: the image is no Debian; it has no dpkg")
+            if packages.debian and self._own_apt and has_apt_for(release):
+                await fetch_debian(Path(folder), packages.debian, status)
+            elif packages.debian:
+                await self._fetch_inside(base, name, Path(folder), packages.debian)
             if packages.pip:
-                await _fetch_pip(Path(folder), packages.pip, version)
+                await fetch_pip(Path(folder), packages.pip, version)
             command = ["-c", _INSTALL, "install", *packages.pip]
             async with self._container(base, name, command) as made:
                 await self._engine.put_archive(made, "/", _packed(Path(folder)))
@@ -130,9 +150,24 @@ class Images:
                     made, repository, tag, {**config, "Labels": labels}
                 )
 
+    async def _fetch_inside(
+        self, base: str, name: str, folder: Path, debian: Sequence[str]
+    ) -> None:
+        """Fetch Debian packages by the image's own apt; no package's script runs there."""
+        argv = ["-c", _FETCH, "fetch", *debian]
+        async with self._container(base, name, argv, network="default") as fetching:
+            await self._finish(fetching, "cannot be made; box.image.debian")
+            found = await self._engine.get_archive(
+                fetching, "/var/cache/apt/archives", partial(_unpack_debs, folder / "debian")
+            )
+        if not found:  # the image has them all
+            (folder / "debian").rmdir()
+
     @asynccontextmanager
-    async def _container(self, base: str, name: str, argv: list[str]) -> AsyncIterator[str]:
-        """Make a container without a network, not started; remove it at the end."""
+    async def _container(
+        self, base: str, name: str, argv: list[str], *, network: str = "none"
+    ) -> AsyncIterator[str]:
+        """Make a container, not started; remove it at the end."""
         labels = {RUN_LABEL: name.replace(":", "-"), OWNER_LABEL: this_process()}
         config = {
             "Image": base,
@@ -141,7 +176,7 @@ class Images:
             "Cmd": argv,
             "WorkingDir": "/",
             "Labels": {**labels, PURPOSE_LABEL: "image"},
-            "HostConfig": {"NetworkMode": "none"},
+            "HostConfig": {"NetworkMode": network},
         }
         made = await self._engine.create(config)
         try:
@@ -157,7 +192,7 @@ class Images:
         ended = await self._engine.inspect(container)
         said = (await self._engine.kept_log(container)).decode("utf-8", "replace").strip()
         if ended is None or ended["State"]["ExitCode"] != 0:
-            raise ImageUnfit(f"the box image {what}: {_last(said)}")
+            raise ImageUnfit(f"the box image {what}: {last(said)}")
         return said
 
     async def _read(self, container: str, path: str) -> bytes:
@@ -169,81 +204,6 @@ def name_of(base: str, packages: Packages) -> str:
     """Return the name of the image that packages make of the image with the digest `base`."""
     told = [_VERSION, base, sorted(set(packages.debian)), sorted(set(packages.pip))]
     return f"{REPOSITORY}:{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"
-
-
-async def _fetch_debian(folder: Path, names: Sequence[str], status: bytes, release: bytes) -> None:
-    """Fetch Debian packages, and those that they need and the image lacks, into a folder.
-
-    Raises:
-        ImageUnfit: They cannot be had.
-    """
-    ours, theirs = _codename(_os_release()), _codename(release)
-    if shutil.which("apt-get") is None or ours != theirs:
-        raise ImageUnfit(
-            f"box.image.debian: this machine's apt is of {ours or 'no Debian'!r} and the image of"
-            f" {theirs or 'no Debian'!r}; build the image elsewhere and name it in `box.image`"
-        )
-    aside = folder / "apt"
-    for name in ("state/lists/partial", "cache/archives/partial"):
-        (aside / name).mkdir(parents=True)
-    (aside / "status").write_bytes(status)
-    options = {
-        "Dir::State": aside / "state",
-        "Dir::State::status": aside / "status",
-        "Dir::Cache": aside / "cache",
-        "APT::Sandbox::User": "",
-        "APT::Update::Error-Mode": "any",
-    }
-    apt = ["apt-get", "--quiet", *(f"-o{name}={value}" for name, value in options.items())]
-    await _run([*apt, "update"], "box.image.debian: the package lists cannot be fetched")
-    more = ["--yes", "--no-install-recommends", "--download-only", "install"]
-    await _run([*apt, *more, "--", *names], "box.image.debian")
-    packages = folder / "debian"
-    packages.mkdir()
-    for file in (aside / "cache/archives").glob("*.deb"):
-        file.rename(packages / file.name)
-    shutil.rmtree(aside)
-    if not any(packages.iterdir()):  # the image has them all
-        packages.rmdir()
-
-
-async def _fetch_pip(folder: Path, wanted: Sequence[str], version: str) -> None:
-    """Fetch wheels, those that they need and pip itself, into a folder.
-
-    Raises:
-        ImageUnfit: They cannot be had.
-    """
-    found = re.search(r"Python (\d+\.\d+)", version)
-    if found is None:
-        raise ImageUnfit(f"box.image.pip: the image has no python3; it says {version!r}")
-    has_own = importlib.util.find_spec("pip") is not None
-    pip = [sys.executable, "-m", "pip"] if has_own else [shutil.which("pip3") or ""]
-    if not pip[0]:
-        raise ImageUnfit("box.image.pip: this machine has no pip; install python3-pip")
-    argv = [*pip, "--disable-pip-version-check", "download", "--quiet"]
-    argv += ["--only-binary=:all:", "--python-version", found[1], "--dest", str(folder / "pip")]
-    await _run([*argv, "--", "pip", *wanted], "box.image.pip")
-
-
-async def _run(argv: list[str], what: str) -> None:
-    """Run a program to its end.
-
-    Raises:
-        ImageUnfit: It failed; the message is the line that says most.
-    """
-    quiet = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "PIP_NO_INPUT": "1"}
-    run = partial(trio.run_process, argv, env=os.environ | quiet, check=False)
-    done = await run(capture_stdout=True, capture_stderr=True)
-    if done.returncode:
-        raise ImageUnfit(f"{what}: {_last((done.stdout + done.stderr).decode('utf-8', 'replace'))}")
-
-
-def _last(said: str) -> str:
-    """Return, in one line, what a program's output says that went wrong."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line[:200] for line in lines if re.match(r"(E|ERROR|error)\b", line)]
-    told = "; ".join(errors[-3:]) or (lines or ["it said nothing"])[-1][:400]
-    return re.sub(r"//[^/@\s]+@", "//", told)  # the address of a mirror may hold a password
 
 
 def _packed(folder: Path) -> Iterator[bytes]:
@@ -262,6 +222,23 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
+def _unpack_debs(folder: Path, pieces: Iterator[bytes]) -> int:
+    """Put the packages of a tar archive into a folder; return how many there are."""
+    folder.mkdir()
+    with tempfile.TemporaryFile() as kept:
+        for piece in pieces:
+            kept.write(piece)
+        kept.seek(0)
+        with tarfile.open(fileobj=kept) as archive:
+            debs = [one for one in archive if one.isfile() and one.name.endswith(".deb")]
+            for one in debs:
+                content = archive.extractfile(one)
+                assert content is not None, "it is a file"
+                with (folder / Path(one.name).name).open("wb") as file:
+                    shutil.copyfileobj(content, file)
+    return len(debs)
+
+
 def _only_file(pieces: Any) -> bytes:
     """Return the first file of a tar archive."""
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
@@ -270,19 +247,3 @@ def _only_file(pieces: Any) -> bytes:
             if content is not None:
                 return content.read()
     return b""
-
-
-def _os_release() -> bytes:
-    try:
-        found = platform.freedesktop_os_release()
-    except OSError:
-        return b""
-    return "".join(f"{name}={value}\n" for name, value in found.items()).encode()
-
-
-def _codename(release: bytes) -> str:
-    """Return a Debian release's name; empty for another system."""
-    said = dict(
-        re.findall(r'^(\w+)="?([^"\n]*)"?$', release.decode("utf-8", "replace"), re.MULTILINE)
-    )
-    return said.get("VERSION_CODENAME", "") if said.get("ID") == "debian" else ""

@@ -100,8 +100,23 @@ def test_the_name_is_made_of_the_content() -> None:
     assert len({one, *others}) == 4
 
 
-async def test_an_image_of_another_system_is_refused_with_the_mend(tmp_path: Path) -> None:
-    """This machine's apt knows nothing of its packages."""
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.deadline(1200)
+async def test_without_an_apt_of_its_release_the_image_fetches_itself() -> None:
+    """By a container with a network, which installs nothing; the packages are in the box."""
+    images, packages = Images(own_apt=False), Packages(debian=("tree", "git"))
+    digest = await images.with_packages(BASE, packages)
+    client = docker.from_env()
+    try:
+        assert b"tree v" in client.containers.run(digest, ["tree", "--version"], remove=True)
+    finally:
+        client.close()
+    with pytest.raises(ImageUnfit, match=r"box\.image\.debian: E: Unable to locate package no"):
+        await images.with_packages(BASE, Packages(debian=("no-such-one",)))
+
+
+async def test_an_image_without_debian_is_refused(tmp_path: Path) -> None:
+    """There is no way to add such packages to it."""
     client = docker.from_env()
     tree = io.BytesIO()
     with tarfile.open(fileobj=tree, mode="w") as archive:
@@ -113,7 +128,7 @@ async def test_an_image_of_another_system_is_refused_with_the_mend(tmp_path: Pat
     name = "monastery-test-other:latest"
     try:
         client.api.import_image_from_file(str(tmp_path / "other.tar"), "monastery-test-other")
-        with pytest.raises(ImageUnfit, match="the image of 'no Debian'"):
+        with pytest.raises(ImageUnfit, match="the image is no Debian"):
             await Images().with_packages(name, Packages(debian=("tree",)))
     finally:
         client.images.remove(name, force=True)
