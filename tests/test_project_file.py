@@ -14,6 +14,8 @@ from monastery.runtime.executors import KINDS
 from monastery.runtime.executors.file import FileSettings
 from monastery.runtime.executors.plan import PlanSettings
 from monastery.runtime.project_file import load, parse, schema
+from monastery.runtime.records import Packages
+from monastery.runtime.runner import spec_of
 
 GOOD = """\
 name: tiny
@@ -349,3 +351,21 @@ def test_a_key_that_was_written_into_the_file_is_not_shown(folder: Path) -> None
     told = faults_of(text, folder)
     assert told
     assert "sk-12345" not in str(told)
+
+
+def test_packages_reach_the_box(tmp_path: Path) -> None:
+    """An image by name is that image; a mapping says what is added to which."""
+
+    def spec(image: str) -> tuple[str, Packages | None]:
+        head = "name: x\ngoal: g\nagent: {command: [a]}\nsteps: {plan: {audit: never}}\n"
+            f"name: x\ngoal: g\nagent: {{command: [a]}}\nsteps: {{plan: {{audit: never}}}}\n{image}"
+        )
+        made = spec_of(parse((head + image).encode(), tmp_path / "p.yaml").project, tmp_path)
+        return made.image, made.packages
+
+    assert spec("") == ("monastery-box:latest", None)
+    assert spec("box: {image: own:1}") == ("own:1", None)
+    assert spec("box: {image: {from: own:1}}") == ("own:1", None)
+    added = "box: {image: {debian: [git, ripgrep], pip: ['mini-swe-agent[full]==1.0', a>=2]}}"
+    packages = Packages(("git", "ripgrep"), ("mini-swe-agent[full]==1.0", "a>=2"))
+    assert spec(added) == ("monastery-box:latest", packages)
