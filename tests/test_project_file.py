@@ -358,8 +358,6 @@ def test_packages_reach_the_box(tmp_path: Path) -> None:
 
     def spec(image: str) -> tuple[str, Packages | None]:
         head = "name: x\ngoal: g\nagent: {command: [a]}\nsteps: {plan: {audit: never}}\n"
-            f"name: x\ngoal: g\nagent: {{command: [a]}}\nsteps: {{plan: {{audit: never}}}}\n{image}"
-        )
         made = spec_of(parse((head + image).encode(), tmp_path / "p.yaml").project, tmp_path)
         return made.image, made.packages
 
