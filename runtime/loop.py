@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from monastery.runtime import audits, calls, recall, steps
+from monastery.runtime.agent import program
 from monastery.runtime.draw import draw as draw_from
 from monastery.runtime.draw import proposal_digest
 from monastery.runtime.errors import BadPayload
@@ -113,8 +114,8 @@ async def enter(run: Run, box: Box) -> Unheard | None:
     """
     if box.facts.work == "live" and await box.rejoin():
         return unheard(run.store, run.id, box.facts.box)
-    agent = run.project.agent
-    await box.start_agent(agent.command, env=agent.env, history=history(run.store, run.id))
+    agent = program(run.project)
+    await box.start_agent(agent.argv, env=agent.env, history=history(run.store, run.id))
     return None
 
 

@@ -8,7 +8,16 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 from monastery.runtime.records import Promise
 
@@ -54,6 +63,12 @@ Patience = Annotated[
     float, BeforeValidator(_never, json_schema_input_type=float | str), Field(gt=0.0)
 ]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+REQUIREMENT = (
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([<>=!~]=?[0-9A-Za-z.*+,<>=!~]+)?$"
+)
+Requirement = Annotated[str, Field(pattern=REQUIREMENT)]
+STANDARD_IMAGE = "monastery-box:latest"
 Argv = Annotated[list[str], Field(min_length=1)]
 
 
@@ -83,11 +98,39 @@ class StepSettings(Settings):
         return self.can_look() and self.unknown != "ask"
 
 
-class AgentSettings(Settings):
+class CommandAgentSettings(Settings):
     """The program that thinks, started in the box's work folder."""
 
     command: Argv
     env: dict[str, str] = {}
+
+
+class BuiltinSettings(Settings):
+    """The agent that comes with Monastery: a model with a shell, files and notes.
+
+    Attributes:
+        model: One of the policy's models; None takes the first.
+        api: Which of its APIs is spoken; None takes the policy's own.
+        context_tokens: How much of the model's context it fills before it begins again from notes.
+        command_seconds: How long a shell command may run, where the model does not say.
+        instructions: What the model is told beside the goal and the step kinds.
+    """
+
+    model: str | None = None
+    api: Literal["openai", "anthropic"] | None = None
+    context_tokens: Annotated[int, Field(ge=8000)] = 100_000
+    command_seconds: Annotated[int, Field(gt=0)] = 600
+    instructions: Annotated[str, Field(max_length=20_000)] = ""
+
+
+class BuiltinAgentSettings(Settings):
+    """The built-in agent instead of a program of one's own."""
+
+    builtin: BuiltinSettings
+    env: dict[str, str] = {}
+
+
+AgentSettings = CommandAgentSettings | BuiltinAgentSettings
 
 
 class FileSettings(Settings):
@@ -105,10 +148,27 @@ class FileSettings(Settings):
         return value
 
 
+class ImageSettings(Settings):
+    """An image that is made of a local one by adding Debian packages and pip packages."""
+
+    base: Annotated[str, Field(alias="from", min_length=1)] = STANDARD_IMAGE
+    debian: list[DebianName] = []
+    pip: list[Requirement] = []
+
+
+def _form(value: Any) -> str:
+    return "packages" if isinstance(value, dict | ImageSettings) else "name"
+
+
+Image = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ImageSettings, Tag("packages")], Discriminator(_form)
+]
+
+
 class BoxSettings(Settings):
     """The box: its image, what it may use, and the files that it starts with."""
 
-    image: str = "monastery-box:latest"
+    image: Image = STANDARD_IMAGE
     memory: Size = 1 << 30
     cpus: Annotated[float, Field(gt=0.0)] = 1.0
     pids: Annotated[int, Field(ge=16)] = 256

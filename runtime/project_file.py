@@ -19,6 +19,7 @@ from monastery.runtime.executors import KINDS
 from monastery.runtime.faults import check, did_you_mean, validate
 from monastery.runtime.project import (
     AuditSettings,
+    BuiltinAgentSettings,
     CommandAuditorSettings,
     FileSettings,
     PersonAuditorSettings,
@@ -162,6 +163,7 @@ def _world(lined: Lined, folder: Path) -> Iterator[Fault]:
     policy = _part(ScriptedPolicySettings, data.get("policy"))
     if policy is not None and not (folder / policy.scripted).is_file():
         yield _fault(lined, "policy", "scripted", message=_no_file(folder, policy.scripted))
+    yield from _builtin(data, lined)
     steps = data.get("steps")
     kinds: dict[str, StepSettings] = {}
     for kind, raw in steps.items() if isinstance(steps, dict) else ():
@@ -221,6 +223,27 @@ def _box_files(files: list[Any], lined: Lined, folder: Path) -> Iterator[Fault]:
         if first != index:
             message = f"is {file.to!r} like box.files[{first}].to; name another place"
             yield _fault(lined, *place, "to", message=message)
+
+
+def _builtin(data: dict[str, Any], lined: Lined) -> Iterator[Fault]:
+    """Yield why the built-in agent would have no model to think with."""
+    agent = _part(BuiltinAgentSettings, data.get("agent"))
+    if agent is None:
+        return
+    raw, model = data.get("policy"), agent.builtin.model
+    if raw is None:
+        message = "needs a model; add `policy: {openai: …, models: […]}`, or `anthropic`"
+        yield _fault(lined, "agent", "builtin", message=message)
+    models = raw.get("models") if isinstance(raw, dict) else None
+    if model is not None and isinstance(models, list) and models and model not in models:
+        mend = did_you_mean(model, [str(name) for name in models], "`policy.models`")
+        yield _fault(
+            lined,
+            "agent",
+            "builtin",
+            "model",
+            message=f"is {model!r}, which the policy lacks; {mend}",
+        )
 
 
 def _auditors(auditors: list[Any], lined: Lined, folder: Path) -> Iterator[Fault]:

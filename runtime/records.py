@@ -155,11 +155,20 @@ class BoxLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Packages:
+    """What is added to an image: Debian packages by name, and pip's, ``name==1.0`` say."""
+
+    debian: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BoxSpec:
     """What a box is made of: image, limits, and the files it starts with.
 
     Attributes:
         image: A local image's name; the box records its digest.
+        packages: What is added to that image; the digest is then of the image that is made.
         files: Paths relative to the box's work folder, and the host path each is copied from.
         waive: Promises that an engine may be unable to keep; see `Promise`.
         gateway: Whether the model's usual API is served in the box.
@@ -171,6 +180,7 @@ class BoxSpec:
     engine_runtime: str | None = None
     waive: tuple[str, ...] = ()
     gateway: bool = False
+    packages: Packages | None = None
 
 
 @dataclass(frozen=True, slots=True)

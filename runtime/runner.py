@@ -35,9 +35,9 @@ from monastery.runtime.loop import audit_later, live
 from monastery.runtime.owner import this_process
 from monastery.runtime.past import read_past
 from monastery.runtime.ports import Desk
-from monastery.runtime.project import Project
+from monastery.runtime.project import ImageSettings, Project
 from monastery.runtime.project_file import Loaded
-from monastery.runtime.records import BoxLimits, BoxSpec, Draw, EarlierStep, Ending, RunId
+from monastery.runtime.records import BoxLimits, BoxSpec, Draw, EarlierStep, Ending, Packages, RunId
 from monastery.runtime.rows import RunRow
 from monastery.runtime.run import Run, World
 from monastery.runtime.stops import begin, death, end, stop
@@ -84,7 +84,7 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
     """Return what a project's box is made of."""
     box = project.box
     return BoxSpec(
-        image=box.image,
+        image=box.image if isinstance(box.image, str) else box.image.base,
         limits=BoxLimits(
             memory_bytes=box.memory,
             cpus=box.cpus,
@@ -100,7 +100,14 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
         engine_runtime=box.runtime,
         waive=tuple(box.waive),
         gateway=project.policy is not None,
+        packages=_packages(box.image),
     )
+
+
+def _packages(image: str | ImageSettings) -> Packages | None:
+    if isinstance(image, str) or not (image.debian or image.pip):
+        return None
+    return Packages(tuple(image.debian), tuple(image.pip))
 
 
 async def go(

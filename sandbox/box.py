@@ -16,6 +16,7 @@ from monastery.sandbox.containers import Containers, Running
 from monastery.sandbox.engine import RUN_LABEL, Engine
 from monastery.sandbox.guestbox import GuestBox
 from monastery.sandbox.hardening import RUN_FOLDER
+from monastery.sandbox.images import Images
 from monastery.sandbox.nursery import background
 from monastery.sandbox.snapshots import Snapshots
 from monastery.sandbox.volumes import Volume, Volumes
@@ -34,6 +35,7 @@ class DockerSandbox:
             other way is there for engines elsewhere, and for tests.
         home: Where the journals of the runs are kept. A box of such a run outlives a runtime that
             dies, stopped, and the next one joins it; without a home it ends with its runtime.
+        say: Told, in a line, of what takes long: an image that is built.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class DockerSandbox:
         boot_seconds: float = 60.0,
         local: bool = True,
         home: Path | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._engine = engine or Engine()
+        self._images = Images(say=say)
         self._local = local
         self._home = None if home is None else home.resolve()
         self._containers = Containers(
@@ -75,6 +79,8 @@ class DockerSandbox:
         await self._engine.connect()
         waived = await self._require(spec)
         digest = await self._engine.image(spec.image)
+        if spec.packages is not None:
+            digest = await self._images.with_packages(spec.image, spec.packages)
         spec = replace(spec, image=digest, waive=waived)
         living = await self._containers.living(run)
         if living is not None and not await self._volumes().is_ready(run):

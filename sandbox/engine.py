@@ -120,6 +120,25 @@ class Engine:
             ) from exc
         return str(found["Id"])
 
+    async def find_image(self, name: str) -> str | None:
+        """Return an image's digest; None when there is no such image."""
+        try:
+            return await self.image(name)
+        except ImageUnfit:
+            return None
+
+    async def image_config(self, digest: str) -> dict[str, Any]:
+        """Return what an image says of how it is started."""
+        found = await self._call(partial(self._api.inspect_image, digest), creates=False)
+        return dict(found.get("Config") or {})
+
+    async def commit(
+        self, container: str, repository: str, tag: str, config: dict[str, Any]
+    ) -> str:
+        """Make an image of a container that has ended; return its digest."""
+        ask = partial(self._api.commit, container, repository, tag, conf=config)
+        return str((await self._call(ask))["Id"])
+
     async def image_volumes(self, digest: str) -> list[str]:
         """Return the folders for which an image asks volumes."""
         found = await self._call(partial(self._api.inspect_image, digest), creates=False)

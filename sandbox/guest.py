@@ -49,7 +49,7 @@ def main(sent: dict[str, Any]) -> None:
     """Serve the runtime until it hangs up.
 
     Args:
-        sent: `config` (see `Guest`), and the texts of the command and the modules for the agent.
+        sent: `config` (see `Guest`), and the texts of the programs and the modules for the agent.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     # Without this any process of the same user opens /proc/1/fd/1 and forges our lines.
@@ -59,7 +59,7 @@ def main(sent: dict[str, Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     guest = Guest(sent["config"])
-    guest.furnish(sent["propose"], sent["modules"])
+    guest.furnish(sent["programs"], sent["modules"])
     guest.serve()
 
 
@@ -167,14 +167,15 @@ class Guest:
 
     # The loop.
 
-    def furnish(self, propose: str, modules: dict[str, str]) -> None:
-        """Lay out our folder: the command, the modules, and the socket that they use."""
+    def furnish(self, programs: dict[str, str], modules: dict[str, str]) -> None:
+        """Lay out our folder: the programs, the modules, and the socket that they use."""
         for folder in (self.run, self.run + "/bin", self.run + "/lib"):
             os.makedirs(folder, mode=0o755, exist_ok=True)
-        command = self.run + "/bin/propose"
-        with open(command, "w") as file:
-            file.write("#!" + sys.executable + " -IS\n" + propose)
-        os.chmod(command, 0o755)  # noqa: S103 - it is there to be run
+        for name, text in programs.items():
+            command = f"{self.run}/bin/{name}"
+            with open(command, "w") as file:
+                file.write("#!" + sys.executable + " -IS\n" + text)
+            os.chmod(command, 0o755)  # noqa: S103 - it is there to be run
         for name, text in modules.items():
             with open(f"{self.run}/lib/{name}.py", "w") as file:
                 file.write(text)

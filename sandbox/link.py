@@ -53,7 +53,10 @@ guest["main"](sent)
 GATEWAY_PORT = 11411
 """Where a box serves the model's usual API; no other program has a claim to it."""
 
-_MODULES = ("monastery_box", "gateway", "gateway_events")
+_PROGRAMS = {"propose": "propose"}
+_MODULES = ("monastery_box",)
+_PROGRAMS_WITH_MODEL = {**_PROGRAMS, "monastery-agent": "agent"}
+_MODULES_WITH_MODEL = (*_MODULES, "gateway", "gateway_events", "monastery_chat")
 _KILL_SECONDS = 1.0
 _BEAT_SECONDS = 0.5
 _SILENCE_SECONDS = 2.0
@@ -87,14 +90,14 @@ def boot(
         gateway: On which port of its loopback it serves the model's usual API, 0 for any.
     """
     room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
+    inside = room / "inside"
+    programs = _PROGRAMS if gateway is None else _PROGRAMS_WITH_MODEL
+    modules = _MODULES if gateway is None else _MODULES_WITH_MODEL
     sent = wire.encode(
         "boot",
         guest=(room / "guest.py").read_text(),
-        propose=(room / "inside" / "propose.py").read_text(),
-        modules={
-            name: (room / "inside" / f"{name}.py").read_text()
-            for name in (("monastery_box",) if gateway is None else _MODULES)
-        },
+        programs={name: (inside / f"{file}.py").read_text() for name, file in programs.items()},
+        modules={name: (inside / f"{name}.py").read_text() for name in modules},
         config={
             "work": work,
             "run": run,

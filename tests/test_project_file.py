@@ -14,6 +14,8 @@ from monastery.runtime.executors import KINDS
 from monastery.runtime.executors.file import FileSettings
 from monastery.runtime.executors.plan import PlanSettings
 from monastery.runtime.project_file import load, parse, schema
+from monastery.runtime.records import Packages
+from monastery.runtime.runner import spec_of
 
 GOOD = """\
 name: tiny
@@ -110,6 +112,10 @@ REPLACED: list[tuple[str, str, int, str, str, str]] = [
     ("[python3, agent.py]", "python3 agent.py", 4, "agent.command", "is 'python3", "[python3, age"),
     ("[python3, agent.py]", "[]", 4, "agent.command", "is empty", "at least one"),
     ("[python3, agent.py]", "[python3, 3]", 4, "agent.command[1]", "is 3", "in quotes"),
+    ("memory: 512 MiB", "image: 3", 6, "box.image", "is 3", "write text"),
+    ("memory: 512 MiB", "image: {debain: []}", 6, "box.image.debain", "no field", "mean `debian`?"),
+    ("memory: 512 MiB", "image: {debian: [X y]}", 6, "box.image.debian[0]", "is 'X y'", "name of"),
+    ("memory: 512 MiB", "image: {pip: [-r x]}", 6, "box.image.pip[0]", "is '-r x'", "package"),
     ("512 MiB", "512 Mib s", 6, "box.memory", "is no size", "512 MiB"),
     ("512 MiB", "-1", 6, "box.memory", "is -1", "more than 0"),
     ("512 MiB", ".nan", 6, "box.memory", "is .nan", "finite"),
@@ -345,3 +351,19 @@ def test_a_key_that_was_written_into_the_file_is_not_shown(folder: Path) -> None
     told = faults_of(text, folder)
     assert told
     assert "sk-12345" not in str(told)
+
+
+def test_packages_reach_the_box(tmp_path: Path) -> None:
+    """An image by name is that image; a mapping says what is added to which."""
+
+    def spec(image: str) -> tuple[str, Packages | None]:
+        head = "name: x\ngoal: g\nagent: {command: [a]}\nsteps: {plan: {audit: never}}\n"
+        made = spec_of(parse((head + image).encode(), tmp_path / "p.yaml").project, tmp_path)
+        return made.image, made.packages
+
+    assert spec("") == ("monastery-box:latest", None)
+    assert spec("box: {image: own:1}") == ("own:1", None)
+    assert spec("box: {image: {from: own:1}}") == ("own:1", None)
+    added = "box: {image: {debian: [git, ripgrep], pip: ['mini-swe-agent[full]==1.0', a>=2]}}"
+    packages = Packages(("git", "ripgrep"), ("mini-swe-agent[full]==1.0", "a>=2"))
+    assert spec(added) == ("monastery-box:latest", packages)

@@ -13,7 +13,7 @@ from monastery.runtime import project_file
 from monastery.runtime.cli import compose, output
 from monastery.runtime.display import visible
 from monastery.runtime.errors import BadInput
-from monastery.runtime.project import BoxSettings
+from monastery.runtime.project import STANDARD_IMAGE
 from monastery.runtime.project_file import size_bytes
 from monastery.runtime.records import BoxSpec, CommandResult, RunId
 from monastery.runtime.runner import spec_of
@@ -32,7 +32,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def box(
     command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
     image: Annotated[
-        str | None, typer.Option(help=f"Box image. Default: {BoxSettings().image}.")
+        str | None, typer.Option(help=f"Box image. Default: {STANDARD_IMAGE}.")
     ] = None,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="For example 512MiB.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.01, help="How many CPUs.")] = None,
@@ -63,7 +63,7 @@ def box(
     its exit code is passed on: 124 on the time limit, 128 plus the number for a signal. On a
     terminal, control characters are made visible. Nothing of the box is kept.
     """
-    spec = BoxSpec(image=BoxSettings().image)
+    spec = BoxSpec(image=STANDARD_IMAGE)
     if project is not None:
         loaded = project_file.load(project)
         spec = spec_of(loaded.project, loaded.folder)
@@ -75,12 +75,14 @@ def box(
         pids=limits.pids if pids is None else pids,
         disk_bytes=limits.disk_bytes if disk is None else size_bytes(disk, "--disk"),
     )
-    spec = replace(spec, image=image or spec.image, limits=limits)
+    spec = replace(spec, limits=limits)
+    if image is not None:
+        spec = replace(spec, image=image, packages=None)
     kept = size_bytes(max_output, "--max-output")
     stdin = _stdin()
     run = RunId(f"box-{secrets.token_hex(4)}")
     if weak:
-        result = trio.run(_in_weak, run, spec.image, command, stdin, timeout, kept)
+        result = trio.run(_in_weak, run, spec, command, stdin, timeout, kept)
     else:
         result = trio.run(_in_box, run, spec, command, stdin, timeout, kept)
     raise typer.Exit(_pass_on(result, timeout))
@@ -110,7 +112,7 @@ async def _in_box(
 
 async def _in_weak(
     run: RunId,
-    image: str,
+    spec: BoxSpec,
     argv: list[str],
     stdin: bytes,
     timeout_seconds: float,
@@ -118,7 +120,7 @@ async def _in_weak(
 ) -> CommandResult:
     return await compose.run_weak(
         run,
-        image,
+        await compose.image(spec),
         argv,
         stdin=stdin,
         timeout_seconds=timeout_seconds,

@@ -7,6 +7,7 @@ from monastery.auditor.person import PersonAuditor
 from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
+from monastery.runtime.cli import output
 from monastery.runtime.cli.rendering import executors
 from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox
 from monastery.runtime.project import (
@@ -16,12 +17,14 @@ from monastery.runtime.project import (
     ScriptedPolicySettings,
 )
 from monastery.runtime.project_file import Loaded
+from monastery.runtime.records import BoxSpec
 from monastery.runtime.replay import recorded_calls
 from monastery.runtime.run import World
 from monastery.runtime.store import Store
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.examine import examine
 from monastery.sandbox.finding import Finding
+from monastery.sandbox.images import Images
 from monastery.sandbox.weak import run_weak
 
 __all__ = ["Finding", "examine", "run_weak", "sandbox", "world"]
@@ -54,7 +57,14 @@ def sandbox(home: Path | None = None) -> Sandbox:
     Args:
         home: Where the journals of the runs are kept, so that a box can outlive its runtime.
     """
-    return DockerSandbox(home=home)
+    return DockerSandbox(home=home, say=output.note)
+
+
+async def image(spec: BoxSpec) -> str:
+    """Return the image of a box: its name, or its digest after packages were added to it."""
+    if spec.packages is None:
+        return spec.image
+    return await Images(say=output.note).with_packages(spec.image, spec.packages)
 
 
 def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:

@@ -16,7 +16,7 @@ from monastery.runtime.cli.compose import Finding
 from monastery.runtime.cli.home import HomeOption, find
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import EngineUnavailable, Unfit
-from monastery.runtime.project import BoxSettings
+from monastery.runtime.project import STANDARD_IMAGE
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -25,7 +25,7 @@ _STYLES = {"holds": "green", "fails": "bold red", "unknown": "yellow"}
 
 @app.command(epilog="Examples: monastery doctor --json; monastery doctor --runtime runsc --full")
 def doctor(
-    image: Annotated[str, typer.Option(help="The box image to try.")] = BoxSettings().image,
+    image: Annotated[str, typer.Option(help="The box image to try.")] = STANDARD_IMAGE,
     runtime: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Try boxes under this runtime of the engine, say runsc."),
