@@ -4,6 +4,7 @@ A fault reads ``FILE:LINE: field.path: what is wrong; the mend``. Nothing in the
 no environment variables, no includes, no tags.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ from monastery.runtime.executors import KINDS
 from monastery.runtime.faults import check, did_you_mean, validate
 from monastery.runtime.project import (
     AuditSettings,
+    CachedWeb,
+    CachedWebSettings,
     CommandAuditorSettings,
     FileSettings,
     PersonAuditorSettings,
@@ -30,6 +33,8 @@ from monastery.runtime.project import (
 from monastery.runtime.yaml_lines import MAX_BYTES, Fault, Lined, Place, read
 
 _SIZE: TypeAdapter[int] = TypeAdapter(Size)
+_CACHED_WEB: TypeAdapter[CachedWebSettings] = TypeAdapter(CachedWeb)
+_ZIM_MAGIC = b"ZIM\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,7 @@ def _world(lined: Lined, folder: Path) -> Iterator[Fault]:
     policy = _part(ScriptedPolicySettings, data.get("policy"))
     if policy is not None and not (folder / policy.scripted).is_file():
         yield _fault(lined, "policy", "scripted", message=_no_file(folder, policy.scripted))
+    yield from _cached_web(data.get("cached_web"), lined, folder)
     steps = data.get("steps")
     kinds: dict[str, StepSettings] = {}
     for kind, raw in steps.items() if isinstance(steps, dict) else ():
@@ -221,6 +227,23 @@ def _box_files(files: list[Any], lined: Lined, folder: Path) -> Iterator[Fault]:
         if first != index:
             message = f"is {file.to!r} like box.files[{first}].to; name another place"
             yield _fault(lined, *place, "to", message=message)
+
+
+def _cached_web(raw: Any, lined: Lined, folder: Path) -> Iterator[Fault]:
+    try:
+        path = _CACHED_WEB.validate_python(raw).path
+    except ValidationError:
+        return  # told already, or there is none
+    place: Place = ("cached_web",) if isinstance(raw, str) else ("cached_web", "path")
+    if not os.path.lexists(folder / path):
+        yield _fault(lined, *place, message=_no_file(folder, path))
+    elif not (folder / path).is_dir():
+        with (folder / path).open("rb") as file:
+            if file.read(4) != _ZIM_MAGIC:
+                yield _fault(lined, *place, message=f"{path!r} is neither a folder nor a ZIM file")
+            elif importlib.util.find_spec("libzim") is None:
+                mend = "pip install 'monastery[zim]'"
+                yield _fault(lined, *place, message=f"{path!r} is a ZIM file; to read it, {mend}")
 
 
 def _auditors(auditors: list[Any], lined: Lined, folder: Path) -> Iterator[Fault]:

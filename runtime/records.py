@@ -70,13 +70,25 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class WebRequest:
+    """The agent asks the cached web. Untrusted.
+
+    Attributes:
+        body: The request as the agent wrote it, a JSON object.
+    """
+
+    call: int
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class AgentExited:
     """The agent's program ended by itself: `exit_code`, negative for a signal."""
 
     exit_code: int
 
 
-FromAgent = ProposalRequest | ModelRequest | AgentExited
+FromAgent = ProposalRequest | ModelRequest | WebRequest | AgentExited
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +175,7 @@ class BoxSpec:
         files: Paths relative to the box's work folder, and the host path each is copied from.
         waive: Promises that an engine may be unable to keep; see `Promise`.
         gateway: Whether the model's usual API is served in the box.
+        web: Whether a cached web is.
     """
 
     image: str
@@ -171,6 +184,7 @@ class BoxSpec:
     engine_runtime: str | None = None
     waive: tuple[str, ...] = ()
     gateway: bool = False
+    web: bool = False
 
 
 @dataclass(frozen=True, slots=True)

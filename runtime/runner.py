@@ -100,6 +100,7 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
         engine_runtime=box.runtime,
         waive=tuple(box.waive),
         gateway=project.policy is not None,
+        web=project.cached_web is not None,
     )
 
 

@@ -8,7 +8,7 @@ from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.cli.rendering import executors
-from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox
+from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
     AuditorSettings,
     CommandAuditorSettings,
@@ -19,6 +19,7 @@ from monastery.runtime.project_file import Loaded
 from monastery.runtime.replay import recorded_calls
 from monastery.runtime.run import World
 from monastery.runtime.store import Store
+from monastery.runtime.web.cached import CachedWeb
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.examine import examine
 from monastery.sandbox.finding import Finding
@@ -45,6 +46,7 @@ def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Pat
         auditors=[_auditor(one, loaded, desk) for one in loaded.project.audit.auditors],
         executors=executors(loaded, desk),
         policy=_policy(loaded, calls, home),
+        web=_web(loaded),
     )
 
 
@@ -63,6 +65,11 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
             settings.name, settings.command, settings.timeout_seconds, loaded.folder
         )
     return PersonAuditor(settings.name, settings.timeout_seconds, desk)
+
+
+def _web(loaded: Loaded) -> Web | None:
+    settings = loaded.project.cached_web
+    return None if settings is None else CachedWeb(loaded.folder / settings.path)
 
 
 def _policy(loaded: Loaded, calls: int, home: Path) -> Policy | None:
