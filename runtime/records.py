@@ -176,6 +176,7 @@ class BoxSpec:
         waive: Promises that an engine may be unable to keep; see `Promise`.
         gateway: Whether the model's usual API is served in the box.
         web: Whether a cached web is.
+        steps: The kinds of steps that its agent may propose, for the tools that tell of them.
     """
 
     image: str
@@ -185,6 +186,7 @@ class BoxSpec:
     waive: tuple[str, ...] = ()
     gateway: bool = False
     web: bool = False
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class Containers:
             port=GATEWAY_PORT if calls and (spec.gateway or spec.web) else None,
             model=calls and spec.gateway,
             web=calls and spec.web,
+            steps=spec.steps,
         )
         labels = {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: purpose}
         config = container_config(

@@ -134,7 +134,7 @@ class Guest:
             `key`, in hexadecimal digits, that of the seals on our lines, or nothing; `port`, on
             which the model's usual API and the cached web are served, 0 for any, or nothing;
             `model`, whether there is a model; `web`, how long a fetch from the cached web may be,
-            0 if there is none.
+            0 if there is none; `steps`, the kinds of steps that may be proposed.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -181,6 +181,8 @@ class Guest:
         for name, text in modules.items():
             with open(f"{self.run}/lib/{name}.py", "w") as file:
                 file.write(text)
+        with open(self.run + "/lib/offers.json", "w") as file:
+            json.dump({"steps": self.config["steps"], "web": bool(self.config["web"])}, file)
         self.door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.door.bind(self.run + "/agent.sock")
         self.door.listen(SOCKETS)

@@ -82,6 +82,7 @@ def boot(
     port: int | None = None,
     model: bool = False,
     web: bool = False,
+    steps: Sequence[str] = (),
 ) -> Boot:
     """Return what starts a guest; see `guest.Guest` for the meaning of these.
 
@@ -91,17 +92,19 @@ def boot(
             for any; None where nothing is served.
         model: Whether there is a model.
         web: Whether there is a cached web.
+        steps: The kinds of steps that may be proposed.
     """
     room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
 
     def inside(*names: str) -> dict[str, str]:
-        return {name: (room / "inside" / f"{name}.py").read_text() for name in names}
+        folder = room / "inside"
+        return {name: (folder / f"{name.replace('-', '_')}.py").read_text() for name in names}
 
     sent = wire.encode(
         "boot",
         guest=(room / "guest.py").read_text(),
-        programs=inside("propose", *(("web",) if web else ())),
-        modules=inside("monastery_box", *(() if port is None else _SERVER)),
+        programs=inside("propose", "monastery-mcp", *(("web",) if web else ())),
+        modules=inside("monastery_box", "mcp_tools", *(() if port is None else _SERVER)),
         config={
             "work": work,
             "run": run,
@@ -109,6 +112,7 @@ def boot(
             "calls": wire.MAX_CALLS if calls else 0,
             "port": port,
             "model": model,
+            "steps": list(steps),
             "web": wire.WEB_BYTES if web else 0,
             "key": seals.key.hex() if seals is not None else "",
             "payload_bytes": limits.payload_bytes,

@@ -125,6 +125,7 @@ class UnboxedSandbox:
                 port=0 if calls and (spec.gateway or spec.web) else None,
                 model=calls and spec.gateway,
                 web=calls and spec.web,
+                steps=spec.steps,
             )
             process = await trio.lowlevel.open_process(
                 [sys.executable, *boots.argv],

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -108,6 +109,18 @@ def history() -> list[Any]:
     with open(os.environ["MONASTERY_HISTORY"], encoding="utf-8") as file:
         found: list[Any] = json.load(file)
     return found
+
+
+def read(path: str) -> bytes:
+    """Return a file's bytes."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def wrapped(paths: list[str]) -> bytes:
+    """Return the payload of a step of kind `file` that hands these files over."""
+    files = {path: {"base64": base64.b64encode(read(path)).decode()} for path in paths}
+    return json.dumps({"files": files}).encode()
 
 
 def _ask(head: dict[str, Any], blobs: list[bytes]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_an_agent_reads_and_the_record_shows_it(tmp_path: Path, web: Path) -> No
     assert done.returncode == 0, (
         done.stdout + done.stderr + _run(tmp_path, "show", "last", "--content").stdout
     )
-    shown = _run(tmp_path, "show", "last").stdout
+    shown = _run(tmp_path, "show", "last", "--segment", "1").stdout
     assert "search moon pulls, " in shown
     assert "get wiki/Tide.html as it is, " in shown
     assert "and 1 more, " in shown
@@ -64,9 +64,9 @@ def test_an_agent_reads_and_the_record_shows_it(tmp_path: Path, web: Path) -> No
     assert len(fetches) == 6
     assert all(one["response"]["ref"] for one in fetches)
     assert _run(tmp_path, "verify", "last").returncode == 0
-    erased = _run(tmp_path, "erase", told["run"], fetches[0]["request"]["ref"])
+    erased = _run(tmp_path, "erase", told["run"], fetches[0]["request"]["ref"], "--yes")
     assert erased.returncode == 0, erased.stderr
-    assert "[erased], " in _run(tmp_path, "show", "last").stdout
+    assert "[erased], " in _run(tmp_path, "show", "last", "--segment", "1").stdout
 
 
 def test_faults_are_told_with_their_line(tmp_path: Path) -> None:
