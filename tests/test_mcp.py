@@ -1,4 +1,4 @@
-"""The official MCP client, unmodified, in a real box: it proposes a step and reads the cached web."""
+"""The official MCP client, unmodified, in a real box: proposes steps, reads the cached web."""
 
 import json
 import subprocess
