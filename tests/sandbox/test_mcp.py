@@ -238,13 +238,15 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
         "send({'jsonrpc': '2.0', 'id': 1, 'method': 'tools/call', 'params': now(**call)})\n"
         "gone = {'method': 'notifications/cancelled', 'params': {'requestId': 1}}\n"
         "send(dict(gone, jsonrpc='2.0'))\n"
-        "ask('ping', id=2)\n"
+        "ask('ping', id=2); open('gone', 'w').close()\n"
         "while 'did not wait' not in str(ask('tools/call', now(**call), id=3)): pass\n"
     )
     async with opened(sandbox) as box:
         await program(box, text)
         step = 0
         while isinstance(asked := await box.receive(), ProposalRequest):
+            while (await box.run(["test", "-e", "gone"])).exit_code:
+                pass
             step += 1
             await box.answer(asked.call, {**OUTCOME, "step": step})
         last = json.loads(box.take_transcript().text.splitlines()[-1])
