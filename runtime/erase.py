@@ -27,6 +27,7 @@ from monastery.runtime.events import (
     SegmentPrinted,
     SegmentStarted,
     StepCompleted,
+    WebFetched,
 )
 from monastery.runtime.journal import Record, records
 from monastery.runtime.proofs import content_names
@@ -197,7 +198,9 @@ def _index(store: Store, row: RunRow) -> _Index:
 def _file(index: _Index, record: Record, refs: Iterable[str], number: int) -> None:
     """Note what one event names."""
     event = record.event
-    thought = isinstance(event, ModelCalled | SegmentPrinted | ProposalRefused | RunStarted)
+    thought = isinstance(
+        event, ModelCalled | WebFetched | SegmentPrinted | ProposalRefused | RunStarted
+    )
     for ref in refs:
         index.segments.setdefault(ref, set()).add(number)
         if isinstance(event, RunStarted):

@@ -19,6 +19,7 @@
       AuditFailed                   an auditor did not answer, or answered nonsense
         AuditExpired                nobody answered in time
       PolicyFailed                  a model did not answer; the agent is told, the run goes on
+      WebFailed                     the cached web cannot be read; the agent is told
       BadPayload                    a proposal's payload is not one of its kind
 
 Outcomes are values, not errors: a rejected step, an expired audit, a used-up budget.
@@ -135,6 +136,10 @@ class AuditExpired(AuditFailed):
 
 class PolicyFailed(MonasteryError):
     """A model did not answer, or not as it should."""
+
+
+class WebFailed(MonasteryError):
+    """The cached web cannot be opened, or broke on what it was asked."""
 
 
 class BadPayload(MonasteryError):

@@ -155,6 +155,21 @@ class ModelCalled(_Strict):
     cost: Annotated[float, Field(ge=0.0)] | None = None
 
 
+class WebFetched(_Strict):
+    """The agent searched the cached web, or read a page of it.
+
+    `request` and `response` are what it asked and was given; `refused` says why nothing was
+    looked for.
+    """
+
+    type: Literal["web.fetched"] = "web.fetched"
+    segment: str
+    request: BlobRef
+    response: BlobRef
+    seconds: Seconds
+    refused: str | None = None
+
+
 class SegmentPrinted(_Strict):
     """What the agent printed in the segment; `size_bytes` of the blob are kept of `seen_bytes`."""
 
@@ -345,6 +360,7 @@ Event = Annotated[
     | BoxDied
     | SegmentStarted
     | ModelCalled
+    | WebFetched
     | SegmentPrinted
     | ProposalRefused
     | ProposalFrozen

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from monastery.runtime import audits, calls, recall, steps
+from monastery.runtime import audits, calls, fetches, recall, steps
 from monastery.runtime.agent import program
 from monastery.runtime.draw import draw as draw_from
 from monastery.runtime.draw import proposal_digest
@@ -40,6 +40,7 @@ from monastery.runtime.records import (
     ProposalRequest,
     Reward,
     Scored,
+    WebRequest,
 )
 from monastery.runtime.run import Run
 from monastery.runtime.unheard import Unheard, unheard
@@ -127,7 +128,7 @@ async def think(
     Args:
         run: The run.
         box: Its box, which is not frozen.
-        model_calls: Where its calls are carried.
+        model_calls: Where its calls, and its fetches, are carried.
         missed: What came of a proposal that is recorded, should the agent make it again.
 
     Returns:
@@ -152,6 +153,8 @@ async def think(
                 if reason is None:
                     return said
                 await refuse(run, box, said, reason)
+            elif isinstance(said, WebRequest):
+                model_calls.start_soon(fetches.carry, run, box, said)
             else:
                 model_calls.start_soon(calls.carry, run, box, said)
     note_printed(run, box)

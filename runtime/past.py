@@ -20,7 +20,7 @@ from monastery.runtime.journal import READ_VERSIONS, decode
 from monastery.runtime.records import EarlierStep, RunId
 from monastery.runtime.rows import Entry
 from monastery.runtime.store import Store
-from monastery.runtime.story import Spent, Story, fold
+from monastery.runtime.story import Fetched, Spent, Story, fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ def read_past(store: Store, run: RunId) -> Past:
     Raises:
         StoreError: The journal cannot be read.
     """
-    calls, spent, of_run, open_items = 0, Spent(), list[Entry](), dict[str, Entry]()
+    calls, spent, fetched = 0, Spent(), Fetched()
+    of_run, open_items = list[Entry](), dict[str, Entry]()
     segments: dict[str, _Segment] = {}
     last: deque[_Segment] = deque(maxlen=EARLIER_STEPS)
     before: dict[str, tuple[_Segment, ...]] = {}
@@ -54,6 +55,8 @@ def read_past(store: Store, run: RunId) -> Past:
             case "model.called":
                 calls += 1
                 spent.add(head.refused, head.tokens_in, head.tokens_out, head.cost)
+            case "web.fetched":
+                fetched.add(head.response.size_bytes, head.refused)
             case "proposal.refused":
                 pass
             case "item.posted":
@@ -74,13 +77,17 @@ def read_past(store: Store, run: RunId) -> Past:
                     del segments[head.segment]
     kept = [entry for one in segments.values() for entry in one.entries]
     story = _fold([*of_run, *open_items.values(), *kept])
-    story.call_count, story.spent = calls, spent
+    story.call_count, story.spent, story.fetched = calls, spent, fetched
     read = {id(one): one.step(store) for steps in (last, *before.values()) for one in steps}
     return Past(
         story,
         deque((read[id(one)] for one in last), EARLIER_STEPS),
         {name: tuple(read[id(one)] for one in steps) for name, steps in before.items()},
     )
+
+
+class _Sized(msgspec.Struct, frozen=True, gc=False):
+    size_bytes: int = 0
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -94,6 +101,7 @@ class _Head(msgspec.Struct, gc=False):
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost: float | None = None
+    response: _Sized = _Sized()
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -116,7 +124,7 @@ def _head(entry: Entry) -> _Head:
 
 @dataclass(slots=True)
 class _Segment:
-    """The entries of one segment, but for its model calls and refusals."""
+    """The entries of one segment, but for its model calls, fetches and refusals."""
 
     entries: list[Entry] = field(default_factory=list)
     awaits_audit: bool = False

@@ -209,6 +209,22 @@ class Policy(Protocol):
         ...
 
 
+class Web(Protocol):
+    """A cached copy of the web."""
+
+    async def fetch(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Search it, or read a page of it; `fetches` has the shapes.
+
+        Raises:
+            WebFailed: It cannot be read; the agent is told.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of it."""
+        ...
+
+
 class Executor(Protocol):
     """Plain code that carries out one kind of step. It holds the secrets."""
 

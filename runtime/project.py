@@ -348,6 +348,30 @@ AnyPolicySettings = (
 )
 
 
+class CachedWebSettings(Settings):
+    """A copy of the web for the agent to search and read; a path may stand for all of it.
+
+    Attributes:
+        path: A ZIM file, or a folder of files.
+        fetches: How many searches and pages a run may ask for.
+        size: How much it may be given in all.
+    """
+
+    path: Annotated[str, Field(min_length=1)]
+    fetches: Annotated[int, Field(gt=0)] = 10_000
+    size: Size = 256 << 20
+
+
+def _only_a_path(value: Any) -> Any:
+    """Return the settings that a bare path means."""
+    return {"path": value} if isinstance(value, str) else value
+
+
+CachedWeb = Annotated[
+    CachedWebSettings, BeforeValidator(_only_a_path, json_schema_input_type=CachedWebSettings | str)
+]
+
+
 class LimitSettings(Settings):
     """When a run ends by itself: after so many steps."""
 
@@ -364,6 +388,7 @@ class Project(Settings):
     steps: Annotated[dict[str, StepSettings], Field(min_length=1)]
     audit: AuditSettings = AuditSettings()
     policy: AnyPolicySettings | None = None
+    cached_web: CachedWeb | None = None
     limits: LimitSettings = LimitSettings()
 
     def probability(self, kind: str) -> float:

@@ -4,6 +4,7 @@ A fault reads ``FILE:LINE: field.path: what is wrong; the mend``. Nothing in the
 no environment variables, no includes, no tags.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from monastery.runtime.faults import check, did_you_mean, validate
 from monastery.runtime.project import (
     AuditSettings,
     BuiltinAgentSettings,
+    CachedWeb,
+    CachedWebSettings,
     CommandAuditorSettings,
     FileSettings,
     PersonAuditorSettings,
@@ -31,6 +34,8 @@ from monastery.runtime.project import (
 from monastery.runtime.yaml_lines import MAX_BYTES, Fault, Lined, Place, read
 
 _SIZE: TypeAdapter[int] = TypeAdapter(Size)
+_CACHED_WEB: TypeAdapter[CachedWebSettings] = TypeAdapter(CachedWeb)
+_ZIM_MAGIC = b"ZIM\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,7 @@ def _world(lined: Lined, folder: Path) -> Iterator[Fault]:
     if policy is not None and not (folder / policy.scripted).is_file():
         yield _fault(lined, "policy", "scripted", message=_no_file(folder, policy.scripted))
     yield from _builtin(data, lined)
+    yield from _cached_web(data.get("cached_web"), lined, folder)
     steps = data.get("steps")
     kinds: dict[str, StepSettings] = {}
     for kind, raw in steps.items() if isinstance(steps, dict) else ():
@@ -244,6 +250,23 @@ def _builtin(data: dict[str, Any], lined: Lined) -> Iterator[Fault]:
             "model",
             message=f"is {model!r}, which the policy lacks; {mend}",
         )
+
+
+def _cached_web(raw: Any, lined: Lined, folder: Path) -> Iterator[Fault]:
+    try:
+        path = _CACHED_WEB.validate_python(raw).path
+    except ValidationError:
+        return  # told already, or there is none
+    place: Place = ("cached_web",) if isinstance(raw, str) else ("cached_web", "path")
+    if not os.path.lexists(folder / path):
+        yield _fault(lined, *place, message=_no_file(folder, path))
+    elif not (folder / path).is_dir():
+        with (folder / path).open("rb") as file:
+            if file.read(4) != _ZIM_MAGIC:
+                yield _fault(lined, *place, message=f"{path!r} is neither a folder nor a ZIM file")
+            elif importlib.util.find_spec("libzim") is None:
+                mend = "pip install 'monastery[zim]'"
+                yield _fault(lined, *place, message=f"{path!r} is a ZIM file; to read it, {mend}")
 
 
 def _auditors(auditors: list[Any], lined: Lined, folder: Path) -> Iterator[Fault]:

@@ -70,13 +70,25 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class WebRequest:
+    """The agent asks the cached web. Untrusted.
+
+    Attributes:
+        body: The request as the agent wrote it, a JSON object.
+    """
+
+    call: int
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class AgentExited:
     """The agent's program ended by itself: `exit_code`, negative for a signal."""
 
     exit_code: int
 
 
-FromAgent = ProposalRequest | ModelRequest | AgentExited
+FromAgent = ProposalRequest | ModelRequest | WebRequest | AgentExited
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,8 @@ class BoxSpec:
         files: Paths relative to the box's work folder, and the host path each is copied from.
         waive: Promises that an engine may be unable to keep; see `Promise`.
         gateway: Whether the model's usual API is served in the box.
+        web: Whether a cached web is.
+        steps: The kinds of steps that its agent may propose, for the tools that tell of them.
     """
 
     image: str
@@ -181,6 +195,8 @@ class BoxSpec:
     waive: tuple[str, ...] = ()
     gateway: bool = False
     packages: Packages | None = None
+    web: bool = False
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import trio
 from monastery.runtime.cases import EARLIER_STEPS
 from monastery.runtime.events import SegmentStarted
 from monastery.runtime.journal import Journal
-from monastery.runtime.ports import Auditor, Desk, Executor, Policy, Sandbox
+from monastery.runtime.ports import Auditor, Desk, Executor, Policy, Sandbox, Web
 from monastery.runtime.project import Project
 from monastery.runtime.records import EarlierStep, RunId, SegmentId
 from monastery.runtime.store import Store
@@ -26,13 +26,15 @@ class World:
     auditors: Sequence[Auditor]
     executors: Mapping[str, Executor]
     policy: Policy | None
+    web: Web | None = None
 
     async def close(self) -> None:
-        """Let go of what the policy holds open, if it holds anything."""
-        aclose = getattr(self.policy, "aclose", None)
-        if aclose is not None:
-            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                await aclose()
+        """Let go of what the policy and the cached web hold open, if they hold anything."""
+        for one in (self.policy, self.web):
+            aclose = getattr(one, "aclose", None)
+            if aclose is not None:
+                with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                    await aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Run:
         later: Where deferred audits wait; the run is not over before they are.
         earlier: The last steps that are over, for auditors.
         delivery: Held while the box is frozen: nothing is handed to the agent meanwhile.
+        fetching: Held while a fetch from the cached web is carried.
         judging: The votes that are being waited for, as the questions to people would be named.
     """
 
@@ -60,6 +63,7 @@ class Run:
     later: trio.Nursery
     earlier: deque[EarlierStep] = field(default_factory=lambda: deque(maxlen=EARLIER_STEPS))
     delivery: trio.Lock = field(default_factory=trio.Lock)
+    fetching: trio.Lock = field(default_factory=trio.Lock)
     judging: set[str] = field(default_factory=set)
 
     @property

@@ -101,6 +101,8 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
         waive=tuple(box.waive),
         gateway=project.policy is not None,
         packages=_packages(box.image),
+        web=project.cached_web is not None,
+        steps=tuple(project.steps),
     )
 
 

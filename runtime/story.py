@@ -35,6 +35,7 @@ from monastery.runtime.events import (
     StepCompleted,
     StepStarted,
     StepUnresolved,
+    WebFetched,
 )
 from monastery.runtime.journal import Record, records
 from monastery.runtime.records import RunId, SegmentId
@@ -53,6 +54,7 @@ class SegmentStory:
     index: int
     boundary: int
     calls: list[ModelCalled] = field(default_factory=list)
+    fetches: list[WebFetched] = field(default_factory=list)
     printed: SegmentPrinted | None = None
     refused: list[ProposalRefused] = field(default_factory=list)
     proposal: ProposalFrozen | None = None
@@ -81,6 +83,8 @@ class SegmentStory:
         match event:
             case ModelCalled():
                 self.calls.append(event)
+            case WebFetched():
+                self.fetches.append(event)
             case ProposalRefused():
                 self.refused.append(event)
             case AuditVoted():
@@ -138,13 +142,35 @@ class Spent:
 
 
 @dataclass(slots=True)
+class Fetched:
+    """What a run was given of its cached web.
+
+    Attributes:
+        count: How many searches and pages.
+        refused: How often it is recorded that there was no more.
+    """
+
+    count: int = 0
+    size_bytes: int = 0
+    refused: int = 0
+
+    def add(self, size_bytes: int, refused: str | None) -> None:
+        """Count one fetch."""
+        if refused is None:
+            self.count += 1
+            self.size_bytes += size_bytes
+        else:
+            self.refused += 1
+
+
+@dataclass(slots=True)
 class Story:
     """A run as far as its journal tells.
 
     Attributes:
         by_id: Its segments in order, but for those that were forgotten.
-        brief: Whether to count model calls and refusals without keeping them: a segment that lasts
-            for days may have any number of them, and the loop needs none.
+        brief: Whether to count model calls, fetches and refusals without keeping them: a segment
+            that lasts for days may have any number of them, and the loop needs none.
     """
 
     brief: bool = False
@@ -160,6 +186,7 @@ class Story:
     ended_at: datetime | None = None
     call_count: int = 0
     spent: Spent = field(default_factory=Spent)
+    fetched: Fetched = field(default_factory=Fetched)
 
     @property
     def segments(self) -> list[SegmentStory]:
@@ -177,6 +204,8 @@ class Story:
             call = record.event
             self.call_count += 1
             self.spent.add(call.refused, call.tokens_in, call.tokens_out, call.cost)
+        if isinstance(record.event, WebFetched):
+            self.fetched.add(record.event.response.size_bytes, record.event.refused)
         match record.event:
             case RunStarted() as event:
                 self.started, self.started_at = event, record.at
@@ -198,7 +227,7 @@ class Story:
                 begun = SegmentStory(SegmentId(event.segment), event.index, event.boundary)
                 begun.at[event.type] = record.at
                 self.by_id[event.segment] = begun
-            case ModelCalled() | ProposalRefused() if self.brief:
+            case ModelCalled() | WebFetched() | ProposalRefused() if self.brief:
                 pass
             case event:
                 self.by_id[event.segment].take(record)

@@ -30,6 +30,7 @@ from monastery.runtime.events import (
     SegmentStarted,
     StepCompleted,
     StepStarted,
+    WebFetched,
 )
 from monastery.runtime.journal import FORMAT_VERSION, Record, decode, entry_hash
 from monastery.runtime.keys import HomeKey, PublicKey
@@ -246,7 +247,13 @@ def _boundary(told: list[Record]) -> tuple[bool, str]:
                     raise _Wrong(f"{event.segment} names another boundary than its own")
                 open_segment, frozen = event.segment, False
                 started[event.segment] = event
-            case ModelCalled() | SegmentPrinted() | ProposalRefused() | ProposalFrozen() as event:
+            case (
+                ModelCalled()
+                | WebFetched()
+                | SegmentPrinted()
+                | ProposalRefused()
+                | ProposalFrozen() as event
+            ):
                 if event.segment != open_segment or frozen:
                     raise _Wrong(f"event {record.seq}: {event.type} lies outside its segment")
                 frozen = isinstance(event, ProposalFrozen)

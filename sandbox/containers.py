@@ -106,7 +106,10 @@ class Containers:
             env=ENVIRONMENT,
             alone_seconds=spec.limits.alone_seconds if stays else 0.0,
             seals=seals,
-            gateway=GATEWAY_PORT if calls and spec.gateway else None,
+            port=GATEWAY_PORT if calls and (spec.gateway or spec.web) else None,
+            model=calls and spec.gateway,
+            web=calls and spec.web,
+            steps=spec.steps,
         )
         labels = {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: purpose}
         config = container_config(

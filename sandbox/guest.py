@@ -49,7 +49,7 @@ def main(sent: dict[str, Any]) -> None:
     """Serve the runtime until it hangs up.
 
     Args:
-        sent: `config` (see `Guest`), and the texts of the programs and the modules for the agent.
+        sent: `config` (see `Guest`), and the texts of programs and modules for the agent.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     # Without this any process of the same user opens /proc/1/fd/1 and forges our lines.
@@ -104,7 +104,7 @@ class Upload:
 
 
 class Asker:
-    """A process of the box which has a proposal or a model call to make."""
+    """A process of the box which has a proposal, a model call or a fetch to make."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -115,7 +115,7 @@ class Asker:
 
 
 class Call:
-    """A proposal or a model call that is not answered; its parts, where they may be asked again."""
+    """A call that is not answered, whatever it is; its parts, where they may be asked again."""
 
     def __init__(self, asker: Asker, line: bytes) -> None:
         self.asker: Asker | None = asker
@@ -131,8 +131,10 @@ class Guest:
             `payload_bytes` and `model_bytes`, their bounds; `env`, the commands' environment;
             `silence`, after how long without a word from the runtime everything is stopped
             [seconds], 0 if its end is heard; `alone`, how long to wait for another one then;
-            `key`, in hexadecimal digits, that of the seals on our lines, or nothing; `gateway`, on
-            which port the model's usual API is served, 0 for any, or nothing if there is no model.
+            `key`, in hexadecimal digits, that of the seals on our lines, or nothing; `port`, on
+            which the model's usual API and the cached web are served, 0 for any, or nothing;
+            `model`, whether there is a model; `web`, how long a fetch from the cached web may be,
+            0 if there is none; `steps`, the kinds of steps that may be proposed.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -179,6 +181,8 @@ class Guest:
         for name, text in modules.items():
             with open(f"{self.run}/lib/{name}.py", "w") as file:
                 file.write(text)
+        with open(self.run + "/lib/offers.json", "w") as file:
+            json.dump({"steps": self.config["steps"], "web": bool(self.config["web"])}, file)
         self.door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.door.bind(self.run + "/agent.sock")
         self.door.listen(SOCKETS)
@@ -382,18 +386,21 @@ class Guest:
             self.done(job)
 
     def open_gateway(self) -> dict[str, str]:
-        """Listen where the model's usual API is served; return what tells the agent of it."""
-        if self.config["gateway"] is None or self.http is not None:
+        """Listen where model and cached web are served; return what tells the agent of them."""
+        if self.config["port"] is None or self.http is not None:
             return {}
         self.http = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.http.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.http.bind(("127.0.0.1", self.config["gateway"]))
+        self.http.bind(("127.0.0.1", self.config["port"]))
         self.http.listen(BACKLOG)
         self.http.setblocking(False)
         self.selector.register(self.http.fileno(), selectors.EVENT_READ, self.start_server)
         url = f"http://127.0.0.1:{self.http.getsockname()[1]}"
-        told = {"OPENAI_BASE_URL": url + "/v1", "ANTHROPIC_BASE_URL": url}
-        return {**told, "OPENAI_API_KEY": "none", "ANTHROPIC_API_KEY": "none"}
+        told = {"MONASTERY_WEB": url + "/web"} if self.config["web"] else {}
+        if self.config["model"]:
+            told.update(OPENAI_BASE_URL=url + "/v1", ANTHROPIC_BASE_URL=url)
+            told.update(OPENAI_API_KEY="none", ANTHROPIC_API_KEY="none")
+        return told
 
     def close_gateway(self) -> None:
         """Listen no more: the agent is gone, and what served it was swept away."""
@@ -715,7 +722,7 @@ class Guest:
         text = base64(why.encode("utf-8", "backslashreplace"))
         self.say(b'{"op":"refused","job":%d,"why":"%s"}\n' % (job, text))
 
-    # Proposals and model calls.
+    # Proposals, model calls and fetches.
 
     def open_door(self, mask: int) -> None:
         """Let a process in which has something to ask."""
@@ -796,8 +803,13 @@ class Guest:
             limit = self.config["model_bytes"]
             if sum(sizes) > limit:
                 return f"the model call has {sum(sizes)} bytes, more than {limit}"
+        elif what == "web":
+            if not self.config["web"]:
+                return "this project has no cached web"
+            if sum(sizes) > self.config["web"]:
+                return f"the fetch has {sum(sizes)} bytes, more than {self.config['web']}"
         else:
-            return "neither a proposal nor a model call"
+            return "neither a proposal nor a model call nor a fetch"
         if len(self.calls) >= self.config["calls"]:
             return f"{len(self.calls)} calls are open already"
         return ""

@@ -31,6 +31,7 @@ from monastery.runtime.records import (
     FromAgent,
     ModelRequest,
     ProposalRequest,
+    WebRequest,
 )
 from monastery.sandbox import wire
 from monastery.sandbox.seal import Seals
@@ -53,10 +54,7 @@ guest["main"](sent)
 GATEWAY_PORT = 11411
 """Where a box serves the model's usual API; no other program has a claim to it."""
 
-_PROGRAMS = {"propose": "propose"}
-_MODULES = ("monastery_box",)
-_PROGRAMS_WITH_MODEL = {**_PROGRAMS, "monastery-agent": "agent"}
-_MODULES_WITH_MODEL = (*_MODULES, "gateway", "gateway_events", "monastery_chat")
+_SERVER = ("gateway", "gateway_events", "gateway_web")
 _KILL_SECONDS = 1.0
 _BEAT_SECONDS = 0.5
 _SILENCE_SECONDS = 2.0
@@ -81,29 +79,51 @@ def boot(
     env: Mapping[str, str],
     alone_seconds: float = 0.0,
     seals: Seals | None = None,
-    gateway: int | None = None,
+    port: int | None = None,
+    model: bool = False,
+    web: bool = False,
+    steps: Sequence[str] = (),
 ) -> Boot:
     """Return what starts a guest; see `guest.Guest` for the meaning of these.
 
     Args:
         alone_seconds: How long it may outlive its runtime, stopped; 0 when it must end with it.
-        gateway: On which port of its loopback it serves the model's usual API, 0 for any.
+        port: On which port of its loopback it serves the model's usual API and the cached web, 0
+            for any; None where nothing is served.
+        model: Whether there is a model.
+        web: Whether there is a cached web.
+        steps: The kinds of steps that may be proposed.
     """
     room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
-    inside = room / "inside"
-    programs = _PROGRAMS if gateway is None else _PROGRAMS_WITH_MODEL
-    modules = _MODULES if gateway is None else _MODULES_WITH_MODEL
+
+    def inside(*names: str) -> dict[str, str]:
+        folder = room / "inside"
+        return {name: (folder / f"{name.replace('-', '_')}.py").read_text() for name in names}
+
     sent = wire.encode(
         "boot",
         guest=(room / "guest.py").read_text(),
-        programs={name: (inside / f"{file}.py").read_text() for name, file in programs.items()},
-        modules={name: (inside / f"{name}.py").read_text() for name in modules},
+        programs=inside(
+            "propose",
+            "monastery-mcp",
+            *(("web",) if web else ()),
+            *(("monastery-agent",) if model else ()),
+        ),
+        modules=inside(
+            "monastery_box",
+            "mcp_tools",
+            *(() if port is None else _SERVER),
+            *(("monastery_chat",) if model else ()),
+        ),
         config={
             "work": work,
             "run": run,
             "init": init,
             "calls": wire.MAX_CALLS if calls else 0,
-            "gateway": gateway,
+            "port": port,
+            "model": model,
+            "steps": list(steps),
+            "web": wire.WEB_BYTES if web else 0,
             "key": seals.key.hex() if seals is not None else "",
             "payload_bytes": limits.payload_bytes,
             "model_bytes": wire.MODEL_BYTES,
@@ -449,6 +469,7 @@ class GuestLink:
 
     def _begin_call(self, asked: wire.Call) -> None:
         limits = {"propose": 2 * self._limits.payload_bytes, "model": wire.MODEL_BYTES}
+        limits["web"] = wire.WEB_BYTES
         again = self._last_call < asked.call <= self._calls_before
         next_one = asked.call == max(self._last_call, self._calls_before) + 1
         if not (again or next_one) or not 0 <= asked.size <= limits[asked.what]:
@@ -560,6 +581,8 @@ def _request(asked: wire.Call, data: bytes, limits: BoxLimits) -> FromAgent:
     head = wire.parse_head(asked)
     if head.what == "model":
         return ModelRequest(asked.call, wire.parse_body(data))
+    if head.what == "web":
+        return WebRequest(asked.call, wire.parse_body(data))
     if max(head.sizes[0], sum(head.sizes[1:])) > limits.payload_bytes:
         raise wire.NotARequest(f"payload or evidence has more than {limits.payload_bytes} bytes")
     ends = list(itertools.accumulate(head.sizes))

@@ -43,6 +43,7 @@ from monastery.runtime.records import (
     ProposalRequest,
     RunId,
     Transcript,
+    WebRequest,
 )
 from monastery.sandbox.nursery import background
 
@@ -370,6 +371,10 @@ class Inside:
     async def model(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Call the policy."""
         return await self._box._call(lambda call: ModelRequest(call, dict(body)))
+
+    async def web(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the cached web."""
+        return await self._box._call(lambda call: WebRequest(call, dict(body)))
 
     async def die(self, *, out_of_memory: bool = False) -> None:
         """Make the box die, now."""

@@ -122,7 +122,10 @@ class UnboxedSandbox:
                 init=False,
                 calls=calls,
                 env={"PATH": os.environ["PATH"], "HOME": run_folder, "LANG": "C.UTF-8"},
-                gateway=0 if calls and spec.gateway else None,
+                port=0 if calls and (spec.gateway or spec.web) else None,
+                model=calls and spec.gateway,
+                web=calls and spec.web,
+                steps=spec.steps,
             )
             process = await trio.lowlevel.open_process(
                 [sys.executable, *boots.argv],

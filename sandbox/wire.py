@@ -32,6 +32,9 @@ ANSWER_BYTES = 16 << 20
 MODEL_BYTES = 4 << 20
 """The longest model call."""
 
+WEB_BYTES = 16 << 10
+"""The longest search, and the longest address of a page, with all that goes with it."""
+
 DEPTH = 64
 """How deeply the JSON of an agent may be nested."""
 
@@ -107,7 +110,7 @@ class Call(_Message, tag="call"):
     """A process in the box asks for something; `size` bytes follow in parts."""
 
     call: Number
-    what: Literal["propose", "model"]
+    what: Literal["propose", "model", "web"]
     size: Count
     head: bytes
 
@@ -167,7 +170,7 @@ def encode(op: str, **fields: Any) -> bytes:
 class Head(msgspec.Struct, forbid_unknown_fields=True):
     """What an agent's process says about its request: untrusted text, bounded by the guest."""
 
-    what: Literal["propose", "model"]
+    what: Literal["propose", "model", "web"]
     sizes: list[int]
     kind: str = ""
     rationale: str = ""
@@ -203,14 +206,14 @@ def parse_head(call: Call) -> Head:
 
 
 def parse_body(data: bytes) -> Mapping[str, Any]:
-    """Read a model call's body.
+    """Read the body of a model call or a fetch.
 
     Raises:
         NotARequest: It is no JSON object, or says a thing twice.
     """
     body = parse_json(data)
     if not isinstance(body, dict):
-        raise NotARequest("the body of a model call must be a JSON object")
+        raise NotARequest("the body of a call must be a JSON object")
     return body
 
 

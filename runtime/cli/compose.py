@@ -9,7 +9,7 @@ from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.cli import output
 from monastery.runtime.cli.rendering import executors
-from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox
+from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
     AuditorSettings,
     CommandAuditorSettings,
@@ -21,6 +21,7 @@ from monastery.runtime.records import BoxSpec
 from monastery.runtime.replay import recorded_calls
 from monastery.runtime.run import World
 from monastery.runtime.store import Store
+from monastery.runtime.web.cached import CachedWeb
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.examine import examine
 from monastery.sandbox.finding import Finding
@@ -48,6 +49,7 @@ def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Pat
         auditors=[_auditor(one, loaded, desk) for one in loaded.project.audit.auditors],
         executors=executors(loaded, desk),
         policy=_policy(loaded, calls, home),
+        web=_web(loaded),
     )
 
 
@@ -73,6 +75,11 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
             settings.name, settings.command, settings.timeout_seconds, loaded.folder
         )
     return PersonAuditor(settings.name, settings.timeout_seconds, desk)
+
+
+def _web(loaded: Loaded) -> Web | None:
+    settings = loaded.project.cached_web
+    return None if settings is None else CachedWeb(loaded.folder / settings.path)
 
 
 def _policy(loaded: Loaded, calls: int, home: Path) -> Policy | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from monastery.runtime.cli import fetch_view
 from monastery.runtime.cli.output import seconds, size, when
 from monastery.runtime.cli.rendering import NoDesk, executors, headline, rendering
 from monastery.runtime.cli.summary import Told
@@ -168,6 +169,7 @@ def _details(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
     if one.id in clock.thought:
         calls = f", {count(len(one.calls), 'model call')}" if one.calls else ""
         yield "thought", seconds(clock.thought[one.id]) + calls
+    yield from fetch_view.details(one.fetches, view.blob, content=view.content)
     for refused in one.refused:
         yield "refused", visible_line(f"{refused.kind}: {first_line(refused.reason)}")
     if one.printed is not None:
@@ -250,6 +252,15 @@ def as_dict(view: View, one: SegmentStory) -> dict[str, Any]:
         "think_seconds": clock.thought.get(one.id),
         "frozen_seconds": clock.frozen.get(one.id),
         "model_calls": len(one.calls),
+        "fetches": [
+            {
+                "request": _content(view, fetch.request),
+                "response": _content(view, fetch.response),
+                "seconds": fetch.seconds,
+                "refused": fetch.refused,
+            }
+            for fetch in one.fetches
+        ],
         "printed": _content(view, one.printed.text if one.printed else None),
         "refused": [{"kind": each.kind, "reason": each.reason} for each in one.refused],
         "proposal": None,

@@ -1,4 +1,4 @@
-"""The model's usual API, served in the box on loopback; each request becomes a model call.
+"""The model's usual API and the cached web, served in the box on loopback as calls to the runtime.
 
 A process of its own, of the agent's user and with no rights of its own: what reads HTTP from a
 stranger should not be what holds the box's only stream. The guest keeps the listening socket, and
@@ -27,6 +27,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 sys.dont_write_bytecode = True
 
 import gateway_events as events  # type: ignore[import-not-found]  # noqa: E402 - lies beside this file
+import gateway_web as web  # type: ignore[import-not-found]  # noqa: E402 - the same
 
 HEAD_BYTES = 1 << 16
 FULL_SECONDS = 0.05
@@ -70,7 +71,8 @@ class Request:
 
     def __init__(self, method: str, target: str, headers: dict[str, str]) -> None:
         self.method, self.headers = method, headers
-        path = target.partition("?")[0].rstrip("/")
+        path, _, self.query = target.partition("?")
+        path = path.rstrip("/")
         self.path = path[3:] if path.startswith("/v1/") else path
         self.api = ROUTES.get(self.path, "")
         self.body = b""
@@ -185,7 +187,9 @@ class Server:
             return told(Fault(500, f"the gateway broke: {error!r}"), request)
 
     async def call(self, request: Request) -> bytes:
-        """Make the model call that a request means."""
+        """Make the call that a request means."""
+        if request.method == "GET" and request.path.startswith("/web/"):
+            return await self.fetch(request)
         if request.method == "GET" and (request.path + "/").startswith("/models/"):
             return await self.models(request)
         if request.method != "POST" or not request.api:
@@ -199,7 +203,7 @@ class Server:
             body = json.dumps({"api": request.api, "request": asked}, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
             raise Fault(400, f"not acceptable JSON: {error}") from error
-        status, response = await self.ask(body)
+        status, response = await self.ask_model(body)
         if status != 200 or streams is not True:
             return whole(status, response)
         usage = isinstance(options, dict) and options.get("include_usage") is True
@@ -207,7 +211,7 @@ class Server:
 
     async def models(self, request: Request) -> bytes:
         """Return which models there are, in a shape that both kinds of clients read."""
-        status, response = await self.ask(b'{"api":"models","request":{}}')
+        status, response = await self.ask_model(b'{"api":"models","request":{}}')
         if status != 200:
             return whole(status, response)
         found = [events.model(name) for name in response["models"]]
@@ -222,27 +226,39 @@ class Server:
                 return whole(200, one)
         raise Fault(404, f"there is no model {name[:80]!r} here")
 
-    async def ask(self, body: bytes) -> tuple[int, Any]:
-        """Make a model call, when it is its turn; return the status and the response."""
+    async def fetch(self, request: Request) -> bytes:
+        """Search the cached web, or read a page of it."""
+        try:
+            asked = web.asked(request.path, request.query)
+        except ValueError as error:
+            raise Fault(400, str(error)) from error
+        answer = await self.ask("web", json.dumps(asked).encode())
+        return whole(web.status(answer), answer)
+
+    async def ask_model(self, body: bytes) -> tuple[int, Any]:
+        """Make a model call; return the status and the response."""
+        answer = await self.ask("model", body)
+        status = answer.get("status", 500 if "error" in answer else 200)
+        return status, answer.get("response", answer)
+
+    async def ask(self, what: str, body: bytes) -> Any:
+        """Make a call, when it is its turn; return the answer."""
         while True:
             async with self.turn:
-                reply = await self.ask_once(body)
+                reply = await self.ask_once(what, body)
             if reply and not reply.get("busy"):
                 break
             # Others of the box have calls open too; the guest says when there is room again.
             await asyncio.sleep(FULL_SECONDS)
         if "error" in reply:
             raise Fault(400, reply["error"])
-        answer = reply["ok"]
-        return answer.get("status", 500 if "error" in answer else 200), answer.get(
-            "response", answer
-        )
+        return reply["ok"]
 
-    async def ask_once(self, body: bytes) -> dict[str, Any]:
+    async def ask_once(self, what: str, body: bytes) -> dict[str, Any]:
         """Hand a call to the guest; nothing comes back when it has no room for an asker."""
         reader, writer = await asyncio.open_unix_connection(self.path)
         try:
-            writer.write(json.dumps({"what": "model", "sizes": [len(body)]}).encode() + b"\n")
+            writer.write(json.dumps({"what": what, "sizes": [len(body)]}).encode() + b"\n")
             writer.write(body)
             data = await reader.read()
         except ConnectionError:

@@ -1,6 +1,6 @@
 """What a program in the box can ask of the world outside; there is no other way out.
 
-    from monastery_box import history, model, propose
+    from monastery_box import history, model, propose, web_get, web_search
 
     reply = model({"messages": [...]})
     outcome = propose("email", payload, "why this is the right step now")
@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -62,11 +63,64 @@ def model(body: Mapping[str, Any]) -> dict[str, Any]:
     return _ask({"what": "model"}, [json.dumps(body, allow_nan=False).encode()])
 
 
+def web_search(words: str, limit: int = 10) -> dict[str, Any]:
+    """Search the cached web.
+
+    Returns:
+        `results`, each with `url`, `title` and `excerpt`, and how many `matches` there are in all;
+        or `error` with `type` and `message`.
+
+    Raises:
+        Refused: It was not taken, and the text says why: there is no cached web, say.
+    """
+    return _web({"search": words, "limit": limit})
+
+
+def web_get(
+    url: str, *, raw: bool = False, links: bool = False, offset: int = 0, limit: int | None = None
+) -> dict[str, Any]:
+    """Read a page of the cached web.
+
+    Args:
+        url: As a search gives it, or as the web has it.
+        raw: Whether it comes as it is, in `base64`, and not as `text`.
+        links: Whether the text has its links, as ``[words](url)``.
+        offset: Where to begin, in characters or, raw, in bytes.
+        limit: How much to give at most.
+
+    Returns:
+        `url`, `title`, `type`, `text` or `base64`, the whole `size`, and `next`, the offset at
+        which it goes on, None at its end; or `error` with `type` ("not_found",
+        "not_text" …) and `message`.
+
+    Raises:
+        Refused: As above.
+    """
+    asked = {"get": url, "raw": raw, "links": links, "offset": offset}
+    return _web(asked if limit is None else dict(asked, limit=limit))
+
+
+def _web(asked: dict[str, Any]) -> dict[str, Any]:
+    return _ask({"what": "web"}, [json.dumps(asked).encode()])
+
+
 def history() -> list[Any]:
     """Return the steps of this run that were over when this program was started."""
     with open(os.environ["MONASTERY_HISTORY"], encoding="utf-8") as file:
         found: list[Any] = json.load(file)
     return found
+
+
+def read(path: str) -> bytes:
+    """Return a file's bytes."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def wrapped(paths: list[str]) -> bytes:
+    """Return the payload of a step of kind `file` that hands these files over."""
+    files = {path: {"base64": base64.b64encode(read(path)).decode()} for path in paths}
+    return json.dumps({"files": files}).encode()
 
 
 def _ask(head: dict[str, Any], blobs: list[bytes]) -> dict[str, Any]:

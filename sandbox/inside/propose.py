@@ -4,12 +4,11 @@ The guest writes it to /run/monastery/bin/propose with the interpreter's path ab
 """
 
 # pathlib would make every call later by the time of its import:
-# ruff: noqa: PTH118, PTH120, PTH123
+# ruff: noqa: PTH118, PTH120
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
 import sys
@@ -20,6 +19,8 @@ sys.dont_write_bytecode = True
 from monastery_box import (  # type: ignore[import-not-found]  # noqa: E402 - found beside this file only
     Refused,
     propose,
+    read,
+    wrapped,
 )
 
 EXAMPLE = """example:
@@ -54,8 +55,8 @@ def main() -> int:
     if asked.paths and asked.kind != "file":
         parser.error("only `propose file` takes paths; give --payload FILE")
     try:
-        payload = wrap(asked.paths) if asked.paths else read(asked.payload)
-        evidence = {path: read(path) for path in asked.evidence}
+        payload = wrapped(asked.paths) if asked.paths else content_of(asked.payload)
+        evidence = {path: content_of(path) for path in asked.evidence}
         outcome = propose(asked.kind, payload, asked.rationale, evidence)
     except (OSError, Refused) as error:
         print(f"propose: {error}", file=sys.stderr)
@@ -64,18 +65,12 @@ def main() -> int:
     return 0 if outcome.get("status") == "done" else 1
 
 
-def read(path: str) -> bytes:
+def content_of(path: str) -> bytes:
     """Return a file's bytes; - is stdin."""
     if path == "-":
         return sys.stdin.buffer.read()
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def wrap(paths: list[str]) -> bytes:
-    """Return the payload that hands files over."""
-    files = {path: {"base64": base64.b64encode(read(path)).decode()} for path in paths}
-    return json.dumps({"files": files}).encode()
+    content: bytes = read(path)
+    return content
 
 
 sys.exit(main())

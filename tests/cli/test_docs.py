@@ -87,3 +87,12 @@ def test_the_example_is_a_project(tmp_path: Path) -> None:
     text = (DOCS / "project-file.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert parse(example.encode(), tmp_path / "p.yaml", on_disk=False).project.name == "answer"
+
+
+def test_the_recipe_for_an_agent_is_a_project(tmp_path: Path) -> None:
+    """As it stands, and with the variables that the page tells of."""
+    from monastery.runtime.project_file import parse
+
+    text = (DOCS / "agents.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert parse(example.encode(), tmp_path / "p.yaml", on_disk=False).project.name == "tidy"

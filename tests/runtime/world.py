@@ -96,6 +96,7 @@ class Small:
     audit: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     policy: Any = None
+    web: Any = None
     notebook: Notebook = field(default_factory=Notebook)
     told: list[Record] = field(default_factory=list)
     watch: Callable[[Record], None] | None = None
@@ -139,7 +140,9 @@ class Small:
 
         def build(desk: Desk, calls: int) -> World:
             self.desk = desk
-            return World(self.sandbox, self.auditors, {"note": self.notebook}, self.policy)
+            return World(
+                self.sandbox, self.auditors, {"note": self.notebook}, self.policy, self.web
+            )
 
         return await go(self.home, row, self.loaded, build, watch, hop=inline, keep=None)
 

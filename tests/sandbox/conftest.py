@@ -76,11 +76,20 @@ def opened() -> Opened:
     """Opens a box of a new run, and forgets the run at the end."""
 
     @asynccontextmanager
-    async def open_box(sandbox, run=None, files=(), image=IMAGE, waive=(), gateway=False, **limits):
+    async def open_box(
+        sandbox,
+        run=None,
+        files=(),
+        image=IMAGE,
+        waive=(),
+        gateway=False,
+        web=False,
+        steps=(),
+        **limits,
+    ):
         run = run or RunId(f"test-{uuid.uuid4().hex[:12]}")
-        spec = BoxSpec(
-            image, BoxLimits(**limits), tuple(files), waive=tuple(waive), gateway=gateway
-        )
+        offers = {"gateway": gateway, "web": web, "steps": tuple(steps)}
+        spec = BoxSpec(image, BoxLimits(**limits), tuple(files), waive=tuple(waive), **offers)
         try:
             async with sandbox.open(run, spec) as box:
                 yield box
