@@ -76,7 +76,7 @@ async def through(url: str, calls: int) -> Any:
             argv = ["python3", "client.py", str(calls)]
             await box.start_agent(argv, env={}, history=b"[]")
             while not isinstance(said := await box.receive(), AgentExited):
-                assert isinstance(said, ModelRequest)
+                assert isinstance(said, ModelRequest), said
                 nursery.start_soon(carry, box, policy, said.call, said.body)
             text = box.take_transcript().text
             assert said.exit_code == 0, text.decode()

@@ -34,6 +34,7 @@ from monastery.runtime.records import (
     Decision,
     Draw,
     Ending,
+    ModelCancelled,
     Outcome,
     Proposal,
     ProposalRequest,
@@ -56,11 +57,12 @@ async def live(run: Run, spec: BoxSpec) -> Ending:
         StoreError: The journal cannot be written.
     """
     async with run.world.sandbox.open(run.id, spec) as box, trio.open_nursery() as model_calls:
+        carrier = calls.Carrier(run, box, model_calls)
         ending, missed = await settle(run, box), None
         if ending is None:
             missed = await enter(run, box)
         while ending is None:
-            asked = await think(run, box, model_calls, missed)
+            asked = await think(run, box, carrier, missed)
             if isinstance(asked, Ending):
                 ending = asked
                 break
@@ -119,14 +121,14 @@ async def enter(run: Run, box: Box) -> Unheard | None:
 
 
 async def think(
-    run: Run, box: Box, model_calls: trio.Nursery, missed: Unheard | None = None
+    run: Run, box: Box, carrier: calls.Carrier, missed: Unheard | None = None
 ) -> ProposalRequest | Ending:
     """Let the agent think until it proposes something that can be judged, or ends.
 
     Args:
         run: The run.
         box: Its box, which is not frozen.
-        model_calls: Where its calls are carried.
+        carrier: Carries its model calls.
         missed: What came of a proposal that is recorded, should the agent make it again.
 
     Returns:
@@ -151,8 +153,10 @@ async def think(
                 if reason is None:
                     return said
                 await refuse(run, box, said, reason)
+            elif isinstance(said, ModelCancelled):
+                carrier.cancel(said.call)
             else:
-                model_calls.start_soon(calls.carry, run, box, said)
+                carrier.begin(said)
     note_printed(run, box)
     return Ending(False, f"segment {index} thought for longer than {limit:g} seconds")
 
