@@ -143,9 +143,7 @@ class Exited(_Message, tag="exited"):
     code: ExitCode
 
 
-Message = (
-    Hello | Done | Refused | Data | Ended | Call | Part | Dropped | Cancelled | Print | Exited
-)
+Message = Hello | Done | Refused | Data | Ended | Call | Part | Dropped | Cancelled | Print | Exited
 
 _decoder = msgspec.json.Decoder(Message)
 _encoder = msgspec.json.Encoder()
