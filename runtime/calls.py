@@ -125,6 +125,7 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "api": passed.api,
             "model": passed.model[:_NAME_CHARACTERS],
             "version": settings.version,
+            "dropped": list(passed.dropped),
             "status": said["status"],
             "tokens_in": used and used[0],
             "tokens_out": used and used[1],
@@ -151,6 +152,7 @@ def _answer_to_nobody(run: Run, body: Mapping[str, Any], seconds: float) -> _Ans
         {
             **facts,
             "version": settings.version,
+            "dropped": list(passed.dropped),
             "status": 499,
             "tokens_in": used[0],
             "tokens_out": used[1],

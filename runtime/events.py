@@ -138,6 +138,8 @@ class ModelCalled(_Strict):
     where the model gave them. What came through the box's HTTP server names its `api` and has a
     `status`. `refused` says why nothing left; tokens and cost are counted where they are known.
 
+    `dropped` names fields of the request that stayed here while the rest was passed on.
+
     `cancelled` says that the asker went away before it had the answer. If that had not come, its
     tokens and cost are `reckoned`.
     """
@@ -156,6 +158,7 @@ class ModelCalled(_Strict):
     tokens_in: Annotated[int, Field(ge=0)] | None = None
     tokens_out: Annotated[int, Field(ge=0)] | None = None
     cost: Annotated[float, Field(ge=0.0)] | None = None
+    dropped: list[str] = []
     cancelled: bool = False
     reckoned: bool = False
 
