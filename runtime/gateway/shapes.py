@@ -80,7 +80,7 @@ Nothing = Annotated[Any, AfterValidator(_nothing), Field(exclude=True)]
 """A field that clients send empty with every message that they give back."""
 
 Dropped = Annotated[Any, AfterValidator(_dropped), Field(exclude=True)]
-"""A field that agents always send and that changes no answer: it stays here, and the record says so.
+"""A field that agents always send and that changes no answer: dropped, and named in the record.
 
 Only what does nothing for the agent may be dropped; where an agent would miss it, refuse it.
 """
