@@ -18,7 +18,7 @@ from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled
 from monastery.runtime.gateway import wall
-from monastery.runtime.gateway.usage import cost, reckoned, tokens
+from monastery.runtime.gateway.usage import cost, log_probabilities, reckoned, tokens
 from monastery.runtime.ports import Box
 from monastery.runtime.project import PolicySettings
 from monastery.runtime.records import ModelRequest
@@ -130,6 +130,7 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "tokens_in": used and used[0],
             "tokens_out": used and used[1],
             "cost": used and cost(used, settings.prices.get(passed.model)),
+            "logprobs": log_probabilities(said["response"]),
         },
     )
 

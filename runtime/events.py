@@ -141,7 +141,7 @@ class ModelCalled(_Strict):
     `dropped` names fields of the request that stayed here while the rest was passed on.
 
     `cancelled` says that the asker went away before it had the answer. If that had not come, its
-    tokens and cost are `reckoned`.
+    tokens and cost are `reckoned`. `logprobs` counts the tokens whose log-probabilities came.
     """
 
     type: Literal["model.called"] = "model.called"
@@ -161,6 +161,7 @@ class ModelCalled(_Strict):
     dropped: list[str] = []
     cancelled: bool = False
     reckoned: bool = False
+    logprobs: Annotated[int, Field(ge=0)] | None = None
 
 
 class SegmentPrinted(_Strict):

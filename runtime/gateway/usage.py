@@ -52,6 +52,25 @@ def reckoned(request: Mapping[str, Any], seconds: float) -> tuple[int, int]:
     return len(canonical(request)) // 3 + 1, out if allowed is None else min(out, allowed)
 
 
+def log_probabilities(response: Any) -> int | None:
+    """Return of how many tokens an answer gives log-probabilities; None when of none.
+
+    OpenAI's chat has them beside each choice, its responses in each part of an item.
+    """
+    found = 0
+    for choice in _objects(response, "choices"):
+        found += len(_objects(choice.get("logprobs"), "content"))
+    for item in _objects(response, "output"):
+        found += sum(len(_objects(part, "logprobs")) for part in _objects(item, "content"))
+    return found or None
+
+
+def _objects(value: Any, name: str) -> list[Mapping[str, Any]]:
+    """Return the objects in a list that is a field of an object, or may be."""
+    inside = value.get(name) if isinstance(value, Mapping) else None
+    return [one for one in inside if isinstance(one, Mapping)] if isinstance(inside, list) else []
+
+
 def _first(used: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     """Return the first of these fields that is a count."""
     for name in names:
