@@ -106,8 +106,9 @@ def lib(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The clients as their registry has them, for the box's Python."""
     folder = tmp_path_factory.mktemp("clients")
     argv = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
-    argv += ["--only-binary=:all:", "--python-version", "3.11", "--no-compile"]
-    done = subprocess.run([*argv, "openai", "anthropic"], capture_output=True, text=True)
+    argv += ["--only-binary=:all:", "--python-version", "3.11", "--no-compile", "--no-deps"]
+    argv += ["--requirement", str(Path(__file__).parent / "clients.txt")]
+    done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
