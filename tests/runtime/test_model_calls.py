@@ -240,6 +240,12 @@ def test_a_key_that_is_not_there_is_said_before_the_run(server: Provider) -> Non
         ProviderPolicy(settings(server, key="NO_SUCH_KEY"))
 
 
+def test_an_address_that_cannot_be_sent_is_said_before_the_run(server: Provider) -> None:
+    """And not by the first call."""
+    with pytest.raises(BadInput, match="is not ASCII"):
+        ProviderPolicy(settings(server, openai="http://exämple.org/v1"))
+
+
 async def test_a_scripted_policy_answers_api_calls_too(tmp_path: Path) -> None:
     """A line of its file is the response."""
     path = tmp_path / "script.jsonl"
