@@ -10,6 +10,7 @@ wall, the policy's HTTP to the server) and directly. What is not here is the jou
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -59,7 +60,22 @@ for parallel in (1, 8, 64):
     for thread in threads: thread.join()
     assert len(seconds) == each * parallel
     told[parallel] = seconds, time.perf_counter() - began
-print(json.dumps(told))
+
+
+def processor():
+    names = {"gateway.py": "gateway", "client.py": "client"}
+    used = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = open("/proc/" + pid + "/cmdline").read()
+            stat = open("/proc/" + pid + "/stat").read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        name = "guest" if pid == "1" else next((names[n] for n in names if n in words), "")
+        used[name] = used.get(name, 0) + (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    return used
+
+print(json.dumps([told, processor() if len(sys.argv) < 3 else {}]))
 """
 
 
@@ -76,7 +92,7 @@ async def through(url: str, calls: int) -> Any:
             argv = ["python3", "client.py", str(calls)]
             await box.start_agent(argv, env={}, history=b"[]")
             while not isinstance(said := await box.receive(), AgentExited):
-                assert isinstance(said, ModelRequest)
+                assert isinstance(said, ModelRequest), said
                 nursery.start_soon(carry, box, policy, said.call, said.body)
             text = box.take_transcript().text
             assert said.exit_code == 0, text.decode()
@@ -123,7 +139,10 @@ def main() -> None:
     with server:
         assert server.stdout is not None
         url = server.stdout.readline().decode().strip()
-        direct, boxed = trio.run(straight, url, calls), trio.run(through, url, calls)
+        direct, _ = trio.run(straight, url, calls)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        boxed, used = trio.run(through, url, calls)
+        after = resource.getrusage(resource.RUSAGE_SELF)
         server.communicate()
     print(f"{'in parallel':>12} {'straight':>10} {'boxed':>10} {'added':>10} {'calls/s':>17}")
     for parallel in direct:
@@ -131,6 +150,10 @@ def main() -> None:
         one, other = statistics.median(fast) * 1e3, statistics.median(slow) * 1e3
         rates = f"{len(fast) / fast_whole:.0f} / {len(slow) / slow_whole:.0f}"
         print(f"{parallel:>12} {one:>7.2f} ms {other:>7.2f} ms {other - one:>7.2f} ms {rates:>17}")
+    made = sum(len(seconds) for seconds, _ in boxed.values())
+    used["runtime"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    told = ", ".join(f"{name} {used[name] / made * 1e3:.2f}" for name in sorted(used) if name)
+    print(f"processor time of a call from the box [ms], starts included: {told}")
 
 
 if __name__ == "__main__":

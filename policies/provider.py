@@ -1,20 +1,22 @@
 """A policy that asks a model elsewhere: any server with OpenAI's API, or Anthropic's.
 
-By httpx on trio, not by the vendors' clients: what leaves is the request that passed the wall,
+By httpcore on trio, not by the vendors' clients: what leaves is the request that passed the wall,
 under the few headers that stand here, and nothing about this machine (their clients send its
-system, its architecture and their own version); and what is tried again is decided once.
+system, its architecture and their own version); and what is tried again is decided once. httpx
+around it takes more processor time, for cookies, redirects and proxies that nobody here may have.
 
 A busy provider (429), a broken one (5xx) and a connection that fails are tried again, later and
 later, or when the provider says. What it says to the request itself goes back to the agent; what it
 says to the key does not, for it quotes keys and accounts.
 """
 
+import contextlib
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import httpx
+import httpcore
 import msgspec
 import trio
 
@@ -29,6 +31,8 @@ _PATHS = {
 }
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _ANSWER_BYTES = 12 << 20
+_BROKEN = httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError
+_IDLE_SECONDS = 5.0
 _FIRST_SECONDS, _LAST_SECONDS, _ASKED_SECONDS = 1.0, 60.0, 300.0
 
 
@@ -39,7 +43,7 @@ class ProviderPolicy:
         settings: Where, which key, and with how much patience.
 
     Raises:
-        BadInput: The environment has no such key.
+        BadInput: The environment has no such key, or the address cannot be one.
     """
 
     def __init__(self, settings: OpenAIPolicySettings | AnthropicPolicySettings) -> None:
@@ -47,6 +51,8 @@ class ProviderPolicy:
             self.name, address = "anthropic", settings.anthropic
         else:
             self.name, address = "openai", settings.openai
+        if not address.isascii():
+            raise BadInput(f"policy: the address {address!r} is not ASCII; write the host as xn--…")
         self._address = address.rstrip("/")
         self._key = _key(settings.key)
         self._tries, self._seconds = settings.tries, settings.timeout_seconds
@@ -59,10 +65,11 @@ class ProviderPolicy:
         elif self._key:
             self._headers["authorization"] = f"Bearer {self._key}"
         # Proxies and .netrc of the environment are not looked at: a key goes where it is meant to.
-        self._client = httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=httpx.Timeout(settings.timeout_seconds)
+        self._client = httpcore.AsyncConnectionPool(
+            max_connections=settings.at_once, keepalive_expiry=_IDLE_SECONDS
         )
-        self._client.headers.clear()
+        limits = dict.fromkeys(("connect", "read", "write", "pool"), settings.timeout_seconds)
+        self._extensions = {"timeout": limits}
         self._turn = trio.CapacityLimiter(settings.at_once)
         self._pace = Pace(settings.per_minute)
 
@@ -81,7 +88,7 @@ class ProviderPolicy:
                 try:
                     status, asked, data = await self._ask(url, sent)
                     why = f"the model's provider answered {status}"
-                except httpx.HTTPError as exc:
+                except _BROKEN as exc:
                     status, asked, data = 0, None, b""
                     why = f"the model's provider cannot be reached: {type(exc).__name__}"
                 if status and status not in _AGAIN:
@@ -102,20 +109,26 @@ class ProviderPolicy:
             PolicyFailed: The answer is longer than an agent may be sent.
         """
         data = bytearray()
-        # The limits of httpx are for each read; a provider that trickles must not hold a call. What
-        # is too long is cancelled, not broken off: httpx's readers end cleanly from within only.
+        # The limits are for each read; a provider that trickles must not hold a call. What is too
+        # long is cancelled, not broken off: these readers end cleanly from within only.
         with trio.move_on_after(self._seconds) as scope:
-            request = self._client.stream("POST", url, content=sent, headers=self._headers)
+            request = self._client.stream(
+                "POST",
+                url,
+                content=sent,
+                headers=[*self._headers.items()],
+                extensions=self._extensions,
+            )
             async with request as got:
-                async for part in got.aiter_bytes():
+                async for part in got.aiter_stream():
                     data += part
                     if len(data) > _ANSWER_BYTES:
                         scope.cancel()
             if len(data) <= _ANSWER_BYTES:
-                return got.status_code, _asked_seconds(got.headers), bytes(data)
+                return got.status, _asked_seconds(got.headers), bytes(data)
         if len(data) > _ANSWER_BYTES:
             raise PolicyFailed(f"the answer has more than {_ANSWER_BYTES} bytes")
-        raise httpx.ReadTimeout(f"no answer within {self._seconds:g} s")
+        raise httpcore.ReadTimeout(f"no answer within {self._seconds:g} s")
 
     def _told(self, status: int, data: bytes) -> dict[str, Any]:
         """Return an answer as the agent gets it."""
@@ -164,9 +177,10 @@ def _key(name: str | None) -> str:
     return key
 
 
-def _asked_seconds(headers: httpx.Headers) -> float | None:
+def _asked_seconds(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
     """Return how long the provider asks to wait, bounded; None when it does not say in seconds."""
-    try:
-        return min(max(0.0, float(headers["retry-after"])), _ASKED_SECONDS)
-    except (KeyError, ValueError):
-        return None
+    for name, value in headers:
+        if name.lower() == b"retry-after":
+            with contextlib.suppress(ValueError):
+                return min(max(0.0, float(value)), _ASKED_SECONDS)
+    return None

@@ -1,9 +1,9 @@
 """The agent's program: what is started in the box, with which variables.
 
 A project names a command, or asks for the built-in agent; that one reads what it is to do from one
-variable (`sandbox/inside/monastery_agent.py`). It is told what each step kind takes, and of the kind's
-settings what it needs to propose well: names and addresses that are allowed, no folder of the host,
-no secret.
+variable (`sandbox/inside/monastery_agent.py`). It is told what each step kind takes, and of the
+kind's settings what it needs to propose well: names and addresses that are allowed, no folder of
+the host, no secret.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Model calls: from the agent in its box to the policy outside, and back.
 
 A call belongs to the segment in which its answer reaches the agent. An answer that comes while the
-box is frozen waits for the thaw, so that a segment holds all that the agent learned in it.
+box is frozen waits for the thaw, so that a segment holds all that the agent learned in it. A call
+whose asker went away is cancelled at the provider too, and recorded as that.
 
 A call of one of the APIs (`gateway`) is `{"api": …, "request": …}`, and its answer `{"status": …,
 "response": …}`. What a scripted policy is asked without naming an API goes to it as it is.
@@ -13,14 +14,15 @@ from typing import Any
 
 import trio
 
+from monastery.runtime import fetches
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled
 from monastery.runtime.gateway import wall
-from monastery.runtime.gateway.usage import cost, tokens
+from monastery.runtime.gateway.usage import cost, log_probabilities, reckoned, tokens
 from monastery.runtime.ports import Box
 from monastery.runtime.project import PolicySettings
-from monastery.runtime.records import ModelRequest
+from monastery.runtime.records import ModelRequest, WebRequest
 from monastery.runtime.run import Run
 
 _NAME_CHARACTERS = 200
@@ -34,25 +36,54 @@ class _Answered:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-async def carry(run: Run, box: Box, asked: ModelRequest) -> None:
-    """Carry one model call out and its answer in, recorded before the agent has it."""
-    began = trio.current_time()
-    answer = await _answer(run, asked.body)
-    seconds = trio.current_time() - began
-    async with run.delivery:
-        request, response = canonical(asked.body), canonical(answer.body)
-        await run.journal.append(
-            ModelCalled(
-                segment=run.segment.id,
-                policy=run.world.policy.name if run.world.policy else "none",
-                request=run.journal.ref(request),
-                response=run.journal.ref(response),
-                seconds=seconds,
-                **answer.facts,
-            ),
-            blobs=[request, response],
-        )
-        await box.answer(asked.call, answer.body)
+class Carrier:
+    """Carries the model calls and the fetches of one box, each in a task of its own."""
+
+    def __init__(self, run: Run, box: Box, nursery: trio.Nursery) -> None:
+        self._run = run
+        self._box = box
+        self._nursery = nursery
+        self._scopes: dict[int, trio.CancelScope] = {}
+
+    def begin(self, asked: ModelRequest) -> None:
+        """Begin to carry a call."""
+        scope = self._scopes[asked.call] = trio.CancelScope()
+        self._nursery.start_soon(self._carry, asked, scope)
+
+    def cancel(self, call: int) -> None:
+        """Carry a call no further, if it is not over: nobody waits for its answer."""
+        scope = self._scopes.get(call)
+        if scope is not None:
+            scope.cancel()
+
+    def fetch(self, asked: WebRequest) -> None:
+        """Carry what the cached web is asked."""
+        self._nursery.start_soon(fetches.carry, self._run, self._box, asked)
+
+    async def _carry(self, asked: ModelRequest, scope: trio.CancelScope) -> None:
+        """Carry one call out and its answer in, recorded before the agent has it."""
+        run, began, answer = self._run, trio.current_time(), None
+        with scope:
+            answer = await _answer(run, asked.body)
+        seconds = trio.current_time() - began
+        if answer is None:
+            answer = _answer_to_nobody(run, asked.body, seconds)
+        async with run.delivery:
+            del self._scopes[asked.call]
+            request, response = canonical(asked.body), canonical(answer.body)
+            await run.journal.append(
+                ModelCalled(
+                    segment=run.segment.id,
+                    policy=run.world.policy.name if run.world.policy else "none",
+                    request=run.journal.ref(request),
+                    response=run.journal.ref(response),
+                    seconds=seconds,
+                    cancelled=scope.cancel_called,
+                    **answer.facts,
+                ),
+                blobs=[request, response],
+            )
+            await self._box.answer(asked.call, answer.body)
 
 
 async def _answer(run: Run, body: Mapping[str, Any]) -> _Answered:
@@ -77,12 +108,7 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
     if body == {"api": "models", "request": {}}:
         told = {"status": 200, "response": {"models": list(settings.models)}}
         return _Answered(told, {"api": "models", "status": 200, "refused": "answered here"})
-    passed = wall.check(
-        body,
-        apis=wall.APIS if settings.apis is None else settings.apis,
-        models=settings.models,
-        inline_data=settings.inline_data,
-    )
+    passed = _check(settings, body)
     if isinstance(passed, wall.Passed):
         spent = _why_spent(run, settings)
         if spent is not None:
@@ -104,11 +130,51 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "api": passed.api,
             "model": passed.model[:_NAME_CHARACTERS],
             "version": settings.version,
+            "dropped": list(passed.dropped),
             "status": said["status"],
             "tokens_in": used and used[0],
             "tokens_out": used and used[1],
             "cost": used and cost(used, settings.prices.get(passed.model)),
+            "logprobs": log_probabilities(said["response"]),
         },
+    )
+
+
+def _answer_to_nobody(run: Run, body: Mapping[str, Any], seconds: float) -> _Answered:
+    """Return what is recorded in the place of an answer that nobody waited for.
+
+    What the provider charges for it is never told, and an agent that hangs up in time must not
+    think for nothing: so its tokens are reckoned, and count in the budget.
+    """
+    settings = run.project.policy or PolicySettings()
+    why = "nobody waited for the answer any more"
+    passed = _check(settings, body) if "api" in body else None
+    if not isinstance(passed, wall.Passed):
+        return _Answered(_error("cancelled", why))
+    used = reckoned(passed.request, seconds)
+    facts = {"api": passed.api, "model": passed.model[:_NAME_CHARACTERS]}
+    return _Answered(
+        wall.failure(passed.api, why, status=499, kind="cancelled"),
+        {
+            **facts,
+            "version": settings.version,
+            "dropped": list(passed.dropped),
+            "status": 499,
+            "tokens_in": used[0],
+            "tokens_out": used[1],
+            "cost": cost(used, settings.prices.get(passed.model)),
+            "reckoned": True,
+        },
+    )
+
+
+def _check(settings: PolicySettings, body: Mapping[str, Any]) -> wall.Passed | wall.Refused:
+    """Hold a call against the project's wall."""
+    return wall.check(
+        body,
+        apis=wall.APIS if settings.apis is None else settings.apis,
+        models=settings.models,
+        inline_data=settings.inline_data,
     )
 
 

@@ -30,6 +30,8 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
     """
     past: list[dict[str, Any]] = []
     for told in tell(store, run).segments:
+        # What was refused no model answered, and what was cancelled the agent never had.
+        calls = [call for call in told.calls if call.refused is None and not call.cancelled]
         yield {
             "format": FORMAT,
             "run": str(run),
@@ -38,10 +40,10 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
             "boundary": told.boundary,
             "context": {
                 "earlier": list(past),
-                "requests": [recall.kept_json(store, call.request.ref) for call in told.calls],
+                "requests": [recall.kept_json(store, call.request.ref) for call in calls],
             },
             "trainable": {
-                "responses": [recall.kept_json(store, call.response.ref) for call in told.calls],
+                "responses": [recall.kept_json(store, call.response.ref) for call in calls],
                 "printed": _printed(store, told),
                 "proposal": _proposal(store, told),
             },

@@ -137,6 +137,11 @@ class ModelCalled(_Strict):
     `request` and `response` are what the agent asked and was answered, log-probabilities included
     where the model gave them. What came through the box's HTTP server names its `api` and has a
     `status`. `refused` says why nothing left; tokens and cost are counted where they are known.
+
+    `dropped` names fields of the request that stayed here while the rest was passed on.
+
+    `cancelled` says that the asker went away before it had the answer. If that had not come, its
+    tokens and cost are `reckoned`. `logprobs` counts the tokens whose log-probabilities came.
     """
 
     type: Literal["model.called"] = "model.called"
@@ -153,6 +158,10 @@ class ModelCalled(_Strict):
     tokens_in: Annotated[int, Field(ge=0)] | None = None
     tokens_out: Annotated[int, Field(ge=0)] | None = None
     cost: Annotated[float, Field(ge=0.0)] | None = None
+    dropped: list[str] = []
+    cancelled: bool = False
+    reckoned: bool = False
+    logprobs: Annotated[int, Field(ge=0)] | None = None
 
 
 class WebFetched(_Strict):

@@ -118,15 +118,28 @@ def _one_branch(errors: Sequence[dict[str, Any]], raw: Any) -> list[dict[str, An
             wrong = [error["type"] for error in branch]
             return (wrong.count("missing") + wrong.count("extra_forbidden"), len(branch))
 
-        best = min(branches.values(), key=misfit)
-        ties = [branch for branch in branches.values() if misfit(branch) == misfit(best)]
-        missing = [e["loc"][-1] for branch in ties for e in branch if e["type"] == "missing"]
-        if len(ties) > 1 and len(missing) == len(ties):
-            names = " or ".join(f"`{name}`" for name in dict.fromkeys(missing))
+        own = _own_missing(branches.values(), place)
+        if len(own) > 1 and all(own):
+            names = " or ".join(f"`{name}`" for missing in own for name in sorted(missing))
             kept.append({"type": "needs_one", "loc": place, "names": names, "input": None})
         else:
+            best = min(branches.values(), key=misfit)
             kept.extend(_one_branch(best, raw))
     return kept
+
+
+def _own_missing(branches: Iterable[Sequence[Mapping[str, Any]]], place: Place) -> list[set[Any]]:
+    """Return for each branch the missing fields of the place that are its own alone.
+
+    Where each has one, nothing that was written says which branch is meant.
+    """
+    missing = [
+        {e["loc"][-1] for e in branch if e["type"] == "missing" and e["loc"][:-1] == place}
+        for branch in branches
+    ]
+    return [
+        one - set[Any]().union(*(other for other in missing if other is not one)) for one in missing
+    ]
 
 
 def _branch_position(loc: Place, raw: Any) -> int | None:

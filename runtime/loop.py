@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from monastery.runtime import audits, calls, fetches, recall, steps
+from monastery.runtime import audits, calls, recall, steps
 from monastery.runtime.agent import program
 from monastery.runtime.draw import draw as draw_from
 from monastery.runtime.draw import proposal_digest
@@ -35,6 +35,7 @@ from monastery.runtime.records import (
     Decision,
     Draw,
     Ending,
+    ModelCancelled,
     Outcome,
     Proposal,
     ProposalRequest,
@@ -57,12 +58,13 @@ async def live(run: Run, spec: BoxSpec) -> Ending:
         BoxError: The box broke.
         StoreError: The journal cannot be written.
     """
-    async with run.world.sandbox.open(run.id, spec) as box, trio.open_nursery() as model_calls:
+    async with run.world.sandbox.open(run.id, spec) as box, trio.open_nursery() as carried:
+        carrier = calls.Carrier(run, box, carried)
         ending, missed = await settle(run, box), None
         if ending is None:
             missed = await enter(run, box)
         while ending is None:
-            asked = await think(run, box, model_calls, missed)
+            asked = await think(run, box, carrier, missed)
             if isinstance(asked, Ending):
                 ending = asked
                 break
@@ -73,7 +75,7 @@ async def live(run: Run, spec: BoxSpec) -> Ending:
             if ending is None:
                 await hold(run, received)
                 await thaw(run, box, asked, decision, outcome)
-        model_calls.cancel_scope.cancel()
+        carried.cancel_scope.cancel()
     return ending
 
 
@@ -121,14 +123,14 @@ async def enter(run: Run, box: Box) -> Unheard | None:
 
 
 async def think(
-    run: Run, box: Box, model_calls: trio.Nursery, missed: Unheard | None = None
+    run: Run, box: Box, carrier: calls.Carrier, missed: Unheard | None = None
 ) -> ProposalRequest | Ending:
     """Let the agent think until it proposes something that can be judged, or ends.
 
     Args:
         run: The run.
         box: Its box, which is not frozen.
-        model_calls: Where its calls, and its fetches, are carried.
+        carrier: Carries its model calls and fetches.
         missed: What came of a proposal that is recorded, should the agent make it again.
 
     Returns:
@@ -154,9 +156,11 @@ async def think(
                     return said
                 await refuse(run, box, said, reason)
             elif isinstance(said, WebRequest):
-                model_calls.start_soon(fetches.carry, run, box, said)
+                carrier.fetch(said)
+            elif isinstance(said, ModelCancelled):
+                carrier.cancel(said.call)
             else:
-                model_calls.start_soon(calls.carry, run, box, said)
+                carrier.begin(said)
     note_printed(run, box)
     return Ending(False, f"segment {index} thought for longer than {limit:g} seconds")
 

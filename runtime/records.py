@@ -88,7 +88,14 @@ class AgentExited:
     exit_code: int
 
 
-FromAgent = ProposalRequest | ModelRequest | WebRequest | AgentExited
+@dataclass(frozen=True, slots=True)
+class ModelCancelled:
+    """Nobody in the box waits any more for the answer to its model call with this number."""
+
+    call: int
+
+
+FromAgent = ProposalRequest | ModelRequest | ModelCancelled | WebRequest | AgentExited
 
 
 @dataclass(frozen=True, slots=True)

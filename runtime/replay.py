@@ -16,13 +16,15 @@ Call = tuple[Mapping[str, Any], Mapping[str, Any]]
 def recorded_calls(store: Store, run: str) -> Iterator[Call]:
     """Yield what reached the policy of a run, and what it answered.
 
+    Calls that nobody waited for have no answer; they are left out.
+
     Raises:
         BadInput: There is no such run.
         StoreError: Its journal cannot be read, or a content of it was erased.
     """
     for record in records(store, store.run(run).run):
         event = record.event
-        if isinstance(event, ModelCalled) and event.refused is None:
+        if isinstance(event, ModelCalled) and event.refused is None and not event.cancelled:
             asked = msgspec.json.decode(store.blob(event.request.ref))
             answer = msgspec.json.decode(store.blob(event.response.ref))
             passed = wall.check(asked, inline_data=True)

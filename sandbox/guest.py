@@ -863,12 +863,17 @@ class Guest:
             asker.sock.close()
 
     def dismiss(self, asker: Asker) -> None:
-        """Forget an asker that hung up; a call that it made whole stays open."""
+        """Forget an asker that hung up; a proposal that it made whole is judged all the same."""
         self.forget(asker.sock.fileno())
         self.askers.discard(asker)
         asker.sock.close()
         if asker.call and asker.call in self.calls:
             self.calls[asker.call].asker = None
+            if not asker.left_bytes and self.proposal != asker.call:
+                # It stays open until the runtime, which may have answered it, closes it.
+                line = b'{"op":"cancelled","call":%d}\n' % asker.call
+                self.calls[asker.call].lines.append(line)
+                self.say(line)
             if asker.left_bytes:
                 del self.calls[asker.call]
                 self.say(b'{"op":"dropped","call":%d}\n' % asker.call)

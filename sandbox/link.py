@@ -29,6 +29,7 @@ from monastery.runtime.records import (
     CommandResult,
     Evidence,
     FromAgent,
+    ModelCancelled,
     ModelRequest,
     ProposalRequest,
     WebRequest,
@@ -205,6 +206,7 @@ class GuestLink:
         self._last_call = 0
         self._incoming: dict[int, _Call] = {}
         self._unanswered: set[int] = set()
+        self._cancelled: set[int] = set()
         # A call is over when its answer is being written and not before: who asks and does not
         # listen comes to the end of its calls, and never fills the outbox.
         self._open: set[int] = set()
@@ -214,9 +216,10 @@ class GuestLink:
         self._outbox, self._to_write = trio.open_memory_channel[tuple[bytes, int]](
             wire.MAX_CALLS * 4
         )
-        # Room for all that may be open at once: the reader must never wait for the loop, which
-        # may be waiting for a command's result that only the reader can bring.
-        self._said, self._heard = trio.open_memory_channel[FromAgent](wire.MAX_CALLS + 1)
+        # The reader must never wait for the loop, which may be waiting for a command's result that
+        # only the reader can bring. So there is room for all that may be open at once, for the end
+        # of each, and for ends that were not heard yet when their calls were answered.
+        self._said, self._heard = trio.open_memory_channel[FromAgent](3 * wire.MAX_CALLS + 1)
 
     async def start(self, nursery: trio.Nursery, sent: bytes, *, limit_seconds: float) -> None:
         """Start the two tasks, boot the guest, and wait until it is there.
@@ -352,6 +355,7 @@ class GuestLink:
             )
         if call in self._unanswered:
             self._unanswered.discard(call)
+            self._cancelled.discard(call)
             await self._send(line, call)
 
     @property
@@ -451,6 +455,8 @@ class GuestLink:
                 if self._incoming.pop(call, None) is None:
                     raise GuestMisbehaved(f"the guest dropped call {call}, which was not coming")
                 self._close_call(call)
+            case wire.Cancelled(call=call):
+                self._cancel_call(call)
             case wire.Exited(code=code):
                 self._tell(AgentExited(code))
             case wire.Hello():
@@ -508,6 +514,15 @@ class GuestLink:
         else:
             self._unanswered.add(number)
             self._tell(request)
+
+    def _cancel_call(self, number: int) -> None:
+        """Tell the loop that nobody waits for a call, unless the word crossed with its answer."""
+        known = 0 < number <= self._last_call and number not in self._incoming
+        if not known or number == self._proposal or number in self._cancelled:
+            raise GuestMisbehaved(f"the guest cancelled call {number}, which it could not")
+        if number in self._unanswered:
+            self._cancelled.add(number)
+            self._tell(ModelCancelled(number))
 
     def _close_call(self, number: int) -> None:
         self._open.discard(number)

@@ -39,6 +39,7 @@ from monastery.runtime.records import (
     CommandResult,
     Evidence,
     FromAgent,
+    ModelCancelled,
     ModelRequest,
     ProposalRequest,
     RunId,
@@ -296,8 +297,14 @@ class ScriptedBox(ScriptedCell):
         self._calls += 1
         call, slot = self._calls, _Slot()
         self._waiting[call] = slot
-        await self._said.send(make(call))
-        await slot.filled.wait()
+        asked = make(call)
+        await self._said.send(asked)
+        try:
+            await slot.filled.wait()
+        except trio.Cancelled:
+            if isinstance(asked, ModelRequest) and call in self._waiting:
+                self._nursery.start_soon(self._said.send, ModelCancelled(call))
+            raise
         await self._running()
         return slot.body
 

@@ -128,6 +128,12 @@ class Dropped(_Message, tag="dropped"):
     call: Number
 
 
+class Cancelled(_Message, tag="cancelled"):
+    """The asker of a whole model call went away; the call is open until it is answered."""
+
+    call: Number
+
+
 class Print(_Message, tag="print"):
     """Bytes that the agent printed."""
 
@@ -140,7 +146,7 @@ class Exited(_Message, tag="exited"):
     code: ExitCode
 
 
-Message = Hello | Done | Refused | Data | Ended | Call | Part | Dropped | Print | Exited
+Message = Hello | Done | Refused | Data | Ended | Call | Part | Dropped | Cancelled | Print | Exited
 
 _decoder = msgspec.json.Decoder(Message)
 _encoder = msgspec.json.Encoder()

@@ -45,7 +45,8 @@ def answer(asked: Asked) -> Any:
     if asked.path.endswith("/chat/completions"):
         message: dict[str, Any] = {"role": "assistant", "content": "heard", "refusal": None}
         if tools:
-            function = {"name": tools[0]["function"]["name"], "arguments": '{"a": 1}'}
+            named = tools[0].get("function") or tools[0]["custom"]
+            function = {"name": named["name"], "arguments": '{"a": 1}'}
             called = {"id": "call_1", "type": "function", "function": function}
             message |= {"content": None, "tool_calls": [called]}
         end = "tool_calls" if tools else "stop"

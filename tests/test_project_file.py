@@ -147,6 +147,10 @@ REPLACED: list[tuple[str, str, int, str, str, str]] = [
     ("person: ada", "person: ada, timeout_seconds: 0", 16, "audit.auditors[1].timeout_seconds",
      "is 0", "more than 0"),
     ("policy.jsonl", "gone.jsonl", 17, "policy.scripted", "no file 'gone.jsonl'", "relative to"),
+    ("policy: {scripted: policy.jsonl}", "policy: {}", 17, "policy",
+     "needs `scripted` or `replayed` or `openai` or `anthropic`", "add one of them"),
+    ("policy: {scripted: policy.jsonl}", "policy: {models: [m]}", 17, "policy",
+     "needs `scripted` or `replayed` or `openai` or `anthropic`", "add one of them"),
     ("policy: {scripted: policy.jsonl}", "policy: gpt", 17, "policy", "is 'gpt'", "a mapping"),
     (
         "policy: {scripted: policy.jsonl}",

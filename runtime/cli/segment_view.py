@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.text import Text
 
-from monastery.runtime.cli import fetch_view
+from monastery.runtime.cli import fetch_view, model_view
 from monastery.runtime.cli.output import seconds, size, when
 from monastery.runtime.cli.rendering import NoDesk, executors, headline, rendering
 from monastery.runtime.cli.summary import Told
-from monastery.runtime.cli.telling import count, first_line, outcome
+from monastery.runtime.cli.telling import first_line, outcome
 from monastery.runtime.content import ERASED
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import MonasteryError
@@ -32,9 +32,12 @@ _STATUS_STYLES = {
     "interrupted": "yellow",
     "parked": "cyan",
 }
-_COLUMNS = ["#", "KIND", "PROPOSAL", "THOUGHT", "CALLS", "AUDIT", "GATE", "OUTCOME", "REWARD"]
+_COLUMNS = ["#", "KIND", "PROPOSAL", "THOUGHT", "CALLS", "TOKENS", "COST"]
+_COLUMNS += ["AUDIT", "GATE", "OUTCOME", "REWARD"]
 _GAP = "  "
-_RIGHT = {"#", "THOUGHT", "CALLS", "REWARD"}
+_RIGHT = {"#", "THOUGHT", "CALLS", "TOKENS", "COST", "REWARD"}
+_IF_ANY = {"TOKENS", "COST"}
+"""Columns that are left out when they are empty."""
 
 
 class View:
@@ -119,14 +122,21 @@ def table(view: View, segments: Iterable[SegmentStory], width: int) -> Iterator[
     The proposals take what is left. A table of rich's takes 20 times as long: ten seconds for a run
     of 10,000 steps.
     """
-    rows = [[Text(name, style="dim") for name in _COLUMNS], *(_row(view, one) for one in segments)]
-    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
-    proposal = _COLUMNS.index("PROPOSAL")
+    told = [_row(view, one) for one in segments]
+    columns = [
+        (name, [Text(name, style="dim"), *cells])
+        for name, *cells in zip(_COLUMNS, *told, strict=True)
+        if name not in _IF_ANY or any(cells)
+    ]
+    names = [name for name, _ in columns]
+    rows = list(zip(*(cells for _, cells in columns), strict=True))
+    widths = [max(cell.cell_len for cell in cells) for _, cells in columns]
+    proposal = names.index("PROPOSAL")
     others = sum(widths) - widths[proposal] + len(_GAP) * (len(widths) - 1)
     widths[proposal] = max(12, min(widths[proposal], width - others))
     for row in rows:
         line = Text(no_wrap=True)
-        for name, cell, wide in zip(_COLUMNS, row, widths, strict=True):
+        for name, cell, wide in zip(names, row, widths, strict=True):
             cell.truncate(wide, overflow="ellipsis")
             room = " " * (wide - cell.cell_len)
             line.append(_GAP if line else "")
@@ -139,12 +149,15 @@ def table(view: View, segments: Iterable[SegmentStory], width: int) -> Iterator[
 
 def _row(view: View, one: SegmentStory) -> list[Text]:
     status = one.completed.status if one.completed is not None else _open(view, one)
+    model = model_view.used(one.calls)
     return [
         Text(str(one.index)),
         Text(visible_line(one.proposal.kind) if one.proposal is not None else ""),
         Text(view.headline(one)),
         Text(seconds(view.told.clock.thought.get(one.id))),
-        Text(str(len(one.calls)) if one.calls else ""),
+        Text(str(model.calls) if model.calls else ""),
+        Text(model.tokens),
+        Text(model.money),
         Text(_audit(one)),
         Text(one.decision.verdict if one.decision is not None else ""),
         Text(status, style=_STATUS_STYLES.get(status, "dim")),
@@ -167,8 +180,10 @@ def block(view: View, one: SegmentStory) -> Text:
 def _details(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
     clock = view.told.clock
     if one.id in clock.thought:
-        calls = f", {count(len(one.calls), 'model call')}" if one.calls else ""
-        yield "thought", seconds(clock.thought[one.id]) + calls
+        yield "thought", seconds(clock.thought[one.id])
+    if one.calls:
+        each = model_view.lines(one.calls) if view.content else ()
+        yield "asked", "\n".join([model_view.used(one.calls).told(), *each])
     yield from fetch_view.details(one.fetches, view.blob, content=view.content)
     for refused in one.refused:
         yield "refused", visible_line(f"{refused.kind}: {first_line(refused.reason)}")
@@ -261,6 +276,8 @@ def as_dict(view: View, one: SegmentStory) -> dict[str, Any]:
             }
             for fetch in one.fetches
         ],
+        "model": model_view.used(one.calls).as_dict(),
+        "calls": model_view.as_dicts(one.calls),
         "printed": _content(view, one.printed.text if one.printed else None),
         "refused": [{"kind": each.kind, "reason": each.reason} for each in one.refused],
         "proposal": None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from monastery.runtime.cli import model_view
 from monastery.runtime.cli.clock import Clock
 from monastery.runtime.cli.output import seconds
 from monastery.runtime.cli.telling import count
@@ -63,6 +64,7 @@ def figures(told: Told) -> dict[str, Any]:
         "rewards": len(rewards),
         "reward_sum": sum(rewards),
         "model_calls": story.call_count,
+        "model": model_view.used(call for one in segments for call in one.calls).as_dict(),
         "think_seconds": round(sum(told.clock.thought.values()), 6),
         "frozen_seconds": round(sum(told.clock.frozen.values()), 6),
     }
@@ -82,12 +84,13 @@ def lines(told: Told) -> list[str]:
         f"{all_of['rewards']}, in sum {all_of['reward_sum']:.2f}" if all_of["rewards"] else "0"
     )
     thought, frozen = seconds(all_of["think_seconds"]), seconds(all_of["frozen_seconds"])
-    calls = count(all_of["model_calls"], "model call")
+    model = model_view.used(call for one in told.story.segments for call in one.calls)
     return [
         f"steps     {all_of['steps']}{f' ({outcomes})' if outcomes else ''}{refused}",
         f"audits    {audits}",
         f"rewards   {rewards}",
-        f"time      thinking {thought}, frozen {frozen}, {calls}",
+        f"time      thinking {thought}, frozen {frozen}",
+        *([f"model     {model.told()}"] if model.calls else []),
     ]
 
 

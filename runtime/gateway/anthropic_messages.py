@@ -6,6 +6,7 @@ from pydantic import Field
 
 from monastery.runtime.gateway.shapes import (
     Base64,
+    Dropped,
     Identifier,
     Nothing,
     Probability,
@@ -140,6 +141,8 @@ class Messages(CountTokens):
     top_p: Probability | None = None
     top_k: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
     stop_sequences: Annotated[list[str], Field(max_length=64)] | None = None
+    metadata: Dropped = None
+    service_tier: Dropped = None
 
 
 def forced(request: dict[str, Any]) -> dict[str, Any]:

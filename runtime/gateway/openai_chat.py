@@ -6,6 +6,7 @@ from pydantic import Field
 
 from monastery.runtime.gateway.shapes import (
     DataUrl,
+    Dropped,
     Effort,
     Identifier,
     Nothing,
@@ -66,6 +67,21 @@ class ToolCall(Shape):
     function: Function
 
 
+class Written(Shape):
+    """A custom tool's name, and what the model wrote for it."""
+
+    name: ToolName
+    input: str
+
+
+class CustomCall(Shape):
+    """A custom tool that the model called."""
+
+    id: Identifier
+    type: Literal["custom"]
+    custom: Written
+
+
 class Said(Shape):
     """A message of the model."""
 
@@ -75,10 +91,11 @@ class Said(Shape):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[ToolCall | CustomCall] | None = None
     annotations: Nothing = None
     audio: Nothing = None
     function_call: Nothing = None
+    provider_specific_fields: Dropped = None
 
 
 class Result(Shape):
@@ -107,6 +124,38 @@ class Tool(Shape):
 
     type: Literal["function"]
     function: FunctionShape
+
+
+class Grammar(Shape):
+    """A grammar that a text must follow."""
+
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
+class CustomFormat(Shape):
+    """What the model may write for a custom tool."""
+
+    type: Literal["text", "grammar"]
+    grammar: Grammar | None = None
+
+
+class CustomShape(Shape):
+    """A custom tool as it is described to the model."""
+
+    name: ToolName
+    description: str | None = None
+    format: CustomFormat | None = None
+
+
+class CustomTool(Shape):
+    """A tool that the agent runs itself, and that gets a text instead of arguments."""
+
+    type: Literal["custom"]
+    custom: CustomShape
+
+
+AnyTool = Annotated[Tool | CustomTool, Field(discriminator="type")]
 
 
 class Named(Shape):
@@ -143,7 +192,7 @@ class Chat(Shape):
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]
-    tools: list[Tool] | None = None
+    tools: list[AnyTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | Choice | None = None
     parallel_tool_calls: bool | None = None
     temperature: Temperature | None = None
@@ -161,6 +210,12 @@ class Chat(Shape):
     response_format: Format | None = None
     reasoning_effort: Effort | None = None
     store: Literal[False] | None = None
+    metadata: Dropped = None
+    prompt_cache_key: Dropped = None
+    prompt_cache_retention: Dropped = None
+    safety_identifier: Dropped = None
+    service_tier: Dropped = None
+    user: Dropped = None
 
 
 def forced(request: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from monastery.runtime.gateway.shapes import (
     DataUrl,
+    Dropped,
     Effort,
     Identifier,
     Nothing,
@@ -85,6 +86,26 @@ class Result(Shape):
     status: Status | None = None
 
 
+class CustomCall(Shape):
+    """A custom tool that the model called, and what it wrote for it."""
+
+    type: Literal["custom_tool_call"]
+    call_id: Identifier
+    name: ToolName
+    input: str
+    id: Identifier | None = None
+    status: Status | None = None
+
+
+class CustomResult(Shape):
+    """What came of a custom tool."""
+
+    type: Literal["custom_tool_call_output"]
+    call_id: Identifier
+    output: str | list[Annotated[Text | Image, Field(discriminator="type")]]
+    id: Identifier | None = None
+
+
 class Thought(Shape):
     """A part of the model's reasoning that it gave."""
 
@@ -103,7 +124,7 @@ class Reasoning(Shape):
     status: Status | None = None
 
 
-Item = Message | Call | Result | Reasoning
+Item = Message | Call | Result | CustomCall | CustomResult | Reasoning
 
 
 class Tool(Shape):
@@ -114,6 +135,26 @@ class Tool(Shape):
     description: str | None = None
     parameters: Schema | None = None
     strict: bool | None = None
+
+
+class CustomFormat(Shape):
+    """What the model may write for a custom tool."""
+
+    type: Literal["text", "grammar"]
+    syntax: Literal["lark", "regex"] | None = None
+    definition: str | None = None
+
+
+class CustomTool(Shape):
+    """A tool that the agent runs itself, and that gets a text instead of arguments."""
+
+    type: Literal["custom"]
+    name: ToolName
+    description: str | None = None
+    format: CustomFormat | None = None
+
+
+AnyTool = Annotated[Tool | CustomTool, Field(discriminator="type")]
 
 
 class Choice(Shape):
@@ -153,7 +194,7 @@ class Responses(Shape):
     model: str
     input: str | Annotated[list[Item], Field(min_length=1)]
     instructions: str | None = None
-    tools: list[Tool] | None = None
+    tools: list[AnyTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | Choice | None = None
     parallel_tool_calls: bool | None = None
     temperature: Temperature | None = None
@@ -167,6 +208,13 @@ class Responses(Shape):
     )
     truncation: Literal["auto", "disabled"] | None = None
     store: Literal[False] | None = None
+    client_metadata: Dropped = None
+    metadata: Dropped = None
+    prompt_cache_key: Dropped = None
+    prompt_cache_retention: Dropped = None
+    safety_identifier: Dropped = None
+    service_tier: Dropped = None
+    user: Dropped = None
 
 
 def forced(request: dict[str, Any]) -> dict[str, Any]:

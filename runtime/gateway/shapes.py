@@ -60,6 +60,11 @@ def _nothing(value: Any) -> None:
         raise ValueError("it is not passed on; leave it out")
 
 
+def _dropped(value: Any, info: ValidationInfo) -> None:
+    if value is not None and info.context is not None and info.field_name is not None:
+        info.context.setdefault("dropped", {})[info.field_name] = None
+
+
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:|+/=-]{1,512}$")]
 """Names a call or an item that the model made; not a file or anything else that is kept outside."""
 
@@ -73,6 +78,12 @@ DataUrl = Annotated[str, AfterValidator(_data_url)]
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$"), AfterValidator(may_inline)]
 Nothing = Annotated[Any, AfterValidator(_nothing), Field(exclude=True)]
 """A field that clients send empty with every message that they give back."""
+
+Dropped = Annotated[Any, AfterValidator(_dropped), Field(exclude=True)]
+"""A field that agents always send and that changes no answer: dropped, and named in the record.
+
+Only what does nothing for the agent may be dropped; where an agent would miss it, refuse it.
+"""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]

@@ -1,13 +1,17 @@
 """What a model call used, as the answer tells it. Pure."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from monastery.runtime.canonical import canonical
 from monastery.runtime.project import PriceSettings
 
 _IN = ("prompt_tokens", "input_tokens")
 _KEPT = ("cache_creation_input_tokens", "cache_read_input_tokens")
 _OUT = ("completion_tokens", "output_tokens")
+_ALLOWED = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_TOKENS_A_SECOND = 100.0
 
 
 def tokens(response: Any) -> tuple[int, int] | None:
@@ -32,6 +36,39 @@ def cost(used: tuple[int, int], price: PriceSettings | None) -> float | None:
     if price is None:
         return None
     return (used[0] * price.tokens_in + used[1] * price.tokens_out) / 1e6
+
+
+def reckoned(request: Mapping[str, Any], seconds: float) -> tuple[int, int]:
+    """Return how many tokens a call that was broken off went on with, rather too many than too few.
+
+    In: one for each three bytes of the request. Out: a hundred a second, no more than it allowed.
+
+    Args:
+        request: The call as it left.
+        seconds: How long it was under way.
+    """
+    allowed = _first(request, _ALLOWED)
+    out = math.ceil(seconds * _TOKENS_A_SECOND)
+    return len(canonical(request)) // 3 + 1, out if allowed is None else min(out, allowed)
+
+
+def log_probabilities(response: Any) -> int | None:
+    """Return of how many tokens an answer gives log-probabilities; None when of none.
+
+    OpenAI's chat has them beside each choice, its responses in each part of an item.
+    """
+    found = 0
+    for choice in _objects(response, "choices"):
+        found += len(_objects(choice.get("logprobs"), "content"))
+    for item in _objects(response, "output"):
+        found += sum(len(_objects(part, "logprobs")) for part in _objects(item, "content"))
+    return found or None
+
+
+def _objects(value: Any, name: str) -> list[Mapping[str, Any]]:
+    """Return the objects in a list that is a field of an object, or may be."""
+    inside = value.get(name) if isinstance(value, Mapping) else None
+    return [one for one in inside if isinstance(one, Mapping)] if isinstance(inside, list) else []
 
 
 def _first(used: Mapping[str, Any], names: tuple[str, ...]) -> int | None:

@@ -26,11 +26,16 @@ APIS: Mapping[str, tuple[type[Shape], _Forced]] = {
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A request as it may leave, and nothing else."""
+    """A request as it may leave, and nothing else.
+
+    Attributes:
+        dropped: The names of fields that stay here, though the request is passed on.
+    """
 
     api: str
     model: str
     request: dict[str, Any]
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +72,18 @@ def check(
     if api not in apis:
         return Refused(api, f"the policy of this project does not speak {api}")
     shape, forced = known
+    dropped: dict[str, None] = {}
     try:
-        made = shape.model_validate(request, context={"inline_data": inline_data})
+        made = shape.model_validate(
+            request, context={"inline_data": inline_data, "dropped": dropped}
+        )
     except ValidationError as exc:
         return Refused(api, _why(exc))
     left = forced(_written(made))
     if models and left["model"] not in models:
         allowed = ", ".join(models)
         return Refused(api, f"the model {left['model'][:80]!r} is not allowed; allowed: {allowed}")
-    return Passed(api, left["model"], left)
+    return Passed(api, left["model"], left, tuple(dropped))
 
 
 def failure(api: str, why: str, *, status: int, kind: str) -> dict[str, Any]:

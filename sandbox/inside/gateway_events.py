@@ -103,6 +103,10 @@ def of_response(response: dict[str, Any]) -> Iterator[Any]:
             yield "response.function_call_arguments.delta", dict(named, delta=text)
             done = dict(named, arguments=text, name=item.get("name"))
             yield "response.function_call_arguments.done", done
+        elif item.get("type") == "custom_tool_call":
+            text = item["input"]
+            yield "response.custom_tool_call_input.delta", dict(named, delta=text)
+            yield "response.custom_tool_call_input.done", dict(named, input=text)
         yield "response.output_item.done", dict(at, item=item)
     ended = response.get("status", "completed")
     ended = ended if ended in ("completed", "incomplete", "failed") else "completed"
@@ -115,6 +119,8 @@ def begun(item: dict[str, Any]) -> dict[str, Any]:
         return dict(item, content=[], status="in_progress")
     if item.get("type") == "function_call":
         return dict(item, arguments="", status="in_progress")
+    if item.get("type") == "custom_tool_call":
+        return dict(item, input="", status="in_progress")
     return item
 
 

@@ -75,7 +75,7 @@ def says(script: Bytes) -> Iterator[bytes]:
             case 7:
                 last = line(wire.Part(number, script.take(script.below(40))))
             case 8:
-                last = line(wire.Dropped(number))
+                last = line((wire.Dropped, wire.Cancelled)[script.below(2)](number))
             case 9:  # bytes as they come
                 last = script.take(script.below(80))
             case 10:  # what was said before, with one byte changed
@@ -91,7 +91,7 @@ def says(script: Bytes) -> Iterator[bytes]:
             case 14:
                 last = line(wire.Part(calls, bytes(script.pick((1, 2, 7, 300, 4096)))))
             case 15:
-                last = line(wire.Dropped(calls))
+                last = line((wire.Dropped, wire.Cancelled)[script.below(2)](calls))
             case 16 | 17:  # a call with a head of its own making
                 calls += 1
                 what = "propose" if verb == 16 else "model"

@@ -104,6 +104,48 @@ async def test_a_budget_is_the_runs_and_not_the_processes(tmp_path: Path, server
     assert heard[-1] == 429
 
 
+async def test_a_call_that_nobody_waits_for_is_cancelled_and_counts(
+    tmp_path: Path, server: Provider
+) -> None:
+    """The provider is hung up on; what it may have cost is reckoned, and no replay has it."""
+    arrived, left = threading.Event(), threading.Event()
+
+    def usually(asked: Any) -> Any:
+        if asked.body["messages"][0]["content"] == "slow":
+            arrived.set()
+            assert left.wait(60)
+        return {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+
+    server.usually = usually
+    request = {"model": "m", "messages": [{"role": "user", "content": "slow"}], "max_tokens": 5}
+    heard: list[Any] = []
+
+    async def agent(inside: Any) -> int:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(inside.model, {"api": "openai.chat", "request": request})
+                assert await trio.to_thread.run_sync(arrived.wait, 60)
+                scope.cancel()
+        heard.append(await inside.model(CALL))
+        left.set()
+        return 0
+
+    set_ = settings(server, at_once=1, prices=PRICES, budget={"calls": 2, "tokens": 1000})
+    small = Small(tmp_path, agent, rate=0.0, extra={"policy": set_}, policy=ProviderPolicy(set_))
+    row = small.new()
+    await small.live(row)
+    gone, answered = small.events("model.called")
+    assert heard[0]["status"] == 200, "its place among those under way was free again"
+    assert (gone.cancelled, gone.reckoned, gone.status, gone.model) == (True, True, 499, "m")
+    assert gone.tokens_in >= 20
+    assert 1 <= gone.tokens_out <= 5
+    assert gone.cost == gone.tokens_in + 2 * gone.tokens_out
+    assert (answered.cancelled, answered.reckoned, answered.tokens_in) == (False, False, 7)
+    with Store.open(tmp_path) as store:
+        (kept,) = recorded_calls(store, row.run)
+    assert kept[0] == CALL
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 503, 529])
 async def test_a_busy_provider_is_asked_again_and_the_agent_hears_nothing_of_it(
     tmp_path: Path, server: Provider, status: int
@@ -196,6 +238,12 @@ def test_a_key_that_is_not_there_is_said_before_the_run(server: Provider) -> Non
     """By its name."""
     with pytest.raises(BadInput, match="the environment has no NO_SUCH_KEY"):
         ProviderPolicy(settings(server, key="NO_SUCH_KEY"))
+
+
+def test_an_address_that_cannot_be_sent_is_said_before_the_run(server: Provider) -> None:
+    """And not by the first call."""
+    with pytest.raises(BadInput, match="is not ASCII"):
+        ProviderPolicy(settings(server, openai="http://exämple.org/v1"))
 
 
 async def test_a_scripted_policy_answers_api_calls_too(tmp_path: Path) -> None:

@@ -96,17 +96,12 @@ FAR_SCHEMA = {"type": "object", "properties": {"a": {"anyOf": [{"$ref": "http://
 REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "openai.chat": [
         ("model", {"model": "another"}),
-        ("user", {"user": "free text"}),
-        ("metadata", {"metadata": {"a": "free text"}}),
         ("store", {"store": True}),
         ("unknown", {"brand_new_field": 1}),
         ("web search", {"web_search_options": {}}),
         ("hosted tool", {"tools": [{"type": "web_search_preview"}]}),
         ("custom headers", {"extra_headers": {"x": "y"}}),
         ("endpoint", {"base_url": "http://example.org"}),
-        ("service tier", {"service_tier": "priority"}),
-        ("cache key", {"prompt_cache_key": "free text"}),
-        ("safety identifier", {"safety_identifier": "free text"}),
         ("prediction", {"prediction": {"type": "content", "content": "x"}}),
         ("audio out", {"modalities": ["audio"], "audio": {"voice": "a", "format": "wav"}}),
         ("image URL", _part({"type": "image_url", "image_url": {"url": "https://x.org/a.png"}})),
@@ -133,8 +128,6 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("kept prompt", {"prompt": {"id": "pmpt_1"}}),
         ("background", {"background": True}),
         ("store", {"store": True}),
-        ("user", {"user": "free text"}),
-        ("metadata", {"metadata": {"a": "b"}}),
         ("unknown", {"brand_new_field": 1}),
         ("include", {"include": ["file_search_call.results"]}),
         ("item of another time", _item({"type": "item_reference", "id": "msg_1"})),
@@ -155,7 +148,6 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
                 "mcp": {"server_label": "x", "server_url": "https://x.org"},
                 "image_generation": {},
                 "local_shell": {},
-                "custom": {"name": "f"},
             }.items()
         ),
         ("tool choice", {"tool_choice": {"type": "mcp", "server_label": "x"}}),
@@ -163,11 +155,9 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "anthropic.messages": [
         ("model", {"model": "another"}),
-        ("metadata", {"metadata": {"user_id": "free text"}}),
         ("unknown", {"brand_new_field": 1}),
         ("MCP", {"mcp_servers": [{"type": "url", "url": "https://x.org", "name": "x"}]}),
         ("container", {"container": "container_1"}),
-        ("service tier", {"service_tier": "auto"}),
         ("context", {"context_management": {"edits": []}}),
         *(
             (f"tool {kind}", {"tools": [{"type": kind, "name": name}]})
@@ -275,6 +265,113 @@ async def test_inline_data_leaves_if_the_project_says_so(
     (answer,), _ = await ask(tmp_path, settings(server, api, inline_data=True), body)
     assert answer["status"] == 200
     assert PIXEL in str(server.asked[0].body)
+
+
+DROPPED: dict[str, dict[str, Any]] = {
+    "openai.chat": {
+        "user": "free text",
+        "metadata": {"a": "free text"},
+        "service_tier": "priority",
+        "prompt_cache_key": "free text",
+        "prompt_cache_retention": "24h",
+        "safety_identifier": "free text",
+    },
+    "openai.responses": {
+        "user": "free text",
+        "metadata": {"a": "free text"},
+        "client_metadata": {"a": "free text"},
+        "service_tier": "priority",
+        "prompt_cache_key": "free text",
+        "prompt_cache_retention": "24h",
+        "safety_identifier": "free text",
+    },
+    "anthropic.messages": {"metadata": {"user_id": "free text"}, "service_tier": "auto"},
+}
+
+
+@pytest.mark.parametrize("api", DROPPED)
+async def test_what_agents_always_send_and_nobody_needs_stays_here(
+    tmp_path: Path, server: Provider, api: str
+) -> None:
+    """The call is made without it, and the record names it; what is sent empty is no matter."""
+    request = BY_API[api] | DROPPED[api]
+    body = {"api": api, "request": request}
+    empty = {"api": api, "request": BY_API[api] | dict.fromkeys(DROPPED[api])}
+    answers, calls = await ask(tmp_path, settings(server, api), body, empty)
+    assert [answer["status"] for answer in answers] == [200, 200]
+    for asked in server.asked:
+        assert asked.body == BY_API[api] | ({"store": False} if "responses" in api else {})
+    assert "free text" not in str(server.asked)
+    assert sorted(calls[0].dropped) == sorted(DROPPED[api])
+    assert calls[1].dropped == []
+
+
+async def test_what_a_client_adds_to_a_message_of_the_model_stays_here(
+    tmp_path: Path, server: Provider
+) -> None:
+    """As its own notes are, which it sends back with the message."""
+    said = {"role": "assistant", "content": "x", "provider_specific_fields": {"a": "free text"}}
+    request = {**CHAT, "messages": [*CHAT["messages"], said]}
+    body = {"api": "openai.chat", "request": request}
+    (answer,), (call,) = await ask(tmp_path, settings(server, "openai.chat"), body)
+    assert answer["status"] == 200
+    assert server.asked[0].body["messages"][1] == {"role": "assistant", "content": "x"}
+    assert call.dropped == ["provider_specific_fields"]
+
+
+CUSTOM = {"name": "f", "description": "d"}
+LARK = {"syntax": "lark", "definition": "start: /a+/"}
+
+
+@pytest.mark.parametrize(
+    ("api", "more"),
+    [
+        (
+            "openai.chat",
+            {
+                "tools": [
+                    {"type": "custom", "custom": CUSTOM},
+                    {
+                        "type": "custom",
+                        "custom": CUSTOM | {"format": {"type": "grammar", "grammar": LARK}},
+                    },
+                ],
+                "messages": [
+                    *CHAT["messages"],
+                    {
+                        "role": "assistant",
+                        "tool_calls": [
+                            {"id": "c", "type": "custom", "custom": {"name": "f", "input": "aa"}}
+                        ],
+                    },
+                    {"role": "tool", "tool_call_id": "c", "content": "done"},
+                ],
+            },
+        ),
+        (
+            "openai.responses",
+            {
+                "tools": [
+                    {"type": "custom", **CUSTOM, "format": {"type": "text"}},
+                    {"type": "custom", **CUSTOM, "format": {"type": "grammar", **LARK}},
+                ],
+                "input": [
+                    {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "aa"},
+                    {"type": "custom_tool_call_output", "call_id": "c", "output": "done"},
+                ],
+            },
+        ),
+    ],
+)
+async def test_custom_tools_are_the_agents_own_and_pass(
+    tmp_path: Path, server: Provider, api: str, more: dict[str, Any]
+) -> None:
+    """Tools that get a text: with what was called, and what came of it, word for word."""
+    body = {"api": api, "request": {**BY_API[api], **more}}
+    (answer,), _ = await ask(tmp_path, settings(server, api), body)
+    assert answer["status"] == 200, answer
+    for name, value in more.items():
+        assert server.asked[0].body[name] == value
 
 
 async def test_a_conversation_with_tools_is_passed_on_whole(

@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from monastery.runtime.records import AgentExited, ModelRequest, ProposalRequest
+from monastery.runtime.records import (
+    AgentExited,
+    ModelCancelled,
+    ModelRequest,
+    ProposalRequest,
+)
 from monastery.sandbox import wire
 
 TALK = """
@@ -285,6 +290,45 @@ say(begin("last").getresponse().status)
         asked = await box.receive()
         assert asked.body["request"] == {"n": "last"}
         await box.answer(asked.call, {"status": 200, "response": {}})
+        assert await _said(box) == [[200]]
+
+
+async def test_a_client_that_hangs_up_cancels_its_call(sandbox, opened, program):
+    """The runtime hears of it and closes the call; a proposal whose asker is gone stays one."""
+    text = (
+        TALK
+        + """
+import monastery_box, signal, subprocess
+asks = "import monastery_box as m; m.model({'direct': 1})"
+made = http.client.HTTPConnection(url.hostname, url.port)
+made.request("POST", "/v1/messages", "{}")
+direct = subprocess.Popen([sys.executable, "-c", asks])
+while not os.path.exists("go"): time.sleep(0.01)
+made.close()
+direct.kill()
+proposes = "import monastery_box as m; m.propose('k', 'p', 'r')"
+proposing = subprocess.Popen([sys.executable, "-c", proposes])
+while not os.path.exists("frozen"): time.sleep(0.01)
+proposing.kill()
+proposing.wait()
+say(post("/v1/messages", {})[0])
+"""
+    )
+    async with opened(sandbox, gateway=True) as box:
+        await program(box, text)
+        calls = {(await box.receive()).call for _ in range(2)}
+        await box.write_file("go", b"")
+        heard = [await box.receive() for _ in range(3)]
+        gone = {one.call for one in heard if isinstance(one, ModelCancelled)}
+        assert gone == calls == {1, 2}
+        (proposed,) = (one for one in heard if isinstance(one, ProposalRequest))
+        for call in calls:
+            await box.answer(call, {"error": "nobody waits"})
+        await box.write_file("frozen", b"")
+        last = await box.receive()
+        assert isinstance(last, ModelRequest), "of a proposal nothing is cancelled"
+        await box.answer(proposed.call, {"status": "done"})
+        await box.answer(last.call, {"status": 200, "response": {}})
         assert await _said(box) == [[200]]
 
 

@@ -76,6 +76,19 @@ def call(number: int, size: int, head: bytes = b"{}", what: str = "model") -> by
     return msgspec.json.encode(wire.Call(number, what, size, head)) + b"\n"  # type: ignore[arg-type]
 
 
+def asked(number: int) -> list[bytes]:
+    """Return the lines of a whole model call."""
+    head = b'{"what":"model","sizes":[2]}'
+    return [call(number, 2, head), msgspec.json.encode(wire.Part(number, b"{}")) + b"\n"]
+
+
+def proposed(number: int) -> list[bytes]:
+    """Return the lines of a whole proposal."""
+    head = b'{"what":"propose","sizes":[1],"kind":"k","rationale":"r","names":[]}'
+    lines = [call(number, 1, head, "propose"), msgspec.json.encode(wire.Part(number, b"x"))]
+    return [lines[0], lines[1] + b"\n"]
+
+
 MISBEHAVIOURS = {
     "twice hello": [HELLO, HELLO],
     "unknown job": [HELLO, b'{"op":"done","job":1}\n'],
@@ -87,6 +100,10 @@ MISBEHAVIOURS = {
     "part too long": [HELLO, call(1, 1), b'{"op":"part","call":1,"data":"YWE="}\n'],
     "empty part": [HELLO, call(1, 1), b'{"op":"part","call":1,"data":""}\n'],
     "dropped stranger": [HELLO, b'{"op":"dropped","call":7}\n'],
+    "cancelled stranger": [HELLO, b'{"op":"cancelled","call":7}\n'],
+    "cancelled half a call": [HELLO, call(1, 1), b'{"op":"cancelled","call":1}\n'],
+    "cancelled proposal": [HELLO, *proposed(1), b'{"op":"cancelled","call":1}\n'],
+    "cancelled twice": [HELLO, *asked(1), *[b'{"op":"cancelled","call":1}\n'] * 2],
     "too many calls": [HELLO, *(call(n, 1) for n in range(1, 18))],
     "exits for ever": [HELLO, b'{"op":"exited","code":0}\n' * 100],
     "asks and never listens": [HELLO, *(call(n, 0) for n in range(1, 100))],

@@ -21,6 +21,7 @@ GOOD = [
     wire.Call(1, "propose", 3, b"{}"),
     wire.Part(1, b"abc"),
     wire.Dropped(1),
+    wire.Cancelled(1),
     wire.Print(b"text"),
     wire.Exited(0),
 ]
