@@ -211,6 +211,9 @@ class AuditSettings(Settings):
 
     Attributes:
         rate: How often, for the kinds that do not say.
+        score: How the auditors' scores become one; ``median`` lets no single auditor move it far.
+        decision: How their decisions become one: the most ``careful`` of them, or that of the
+            ``majority``, more than half; where none has that, the most careful.
         mode: ``blocking`` holds the box until a drawn audit is answered; ``deferred`` lets the gate
             decide alone and takes the answer later.
         feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
@@ -221,6 +224,8 @@ class AuditSettings(Settings):
     """
 
     rate: Rate = 1.0
+    score: Literal["mean", "median"] = "mean"
+    decision: Literal["careful", "majority"] = "careful"
     mode: Literal["blocking", "deferred"] = "blocking"
     auditors: list[AuditorSettings] = []
     feedback: Literal["none", "full"] = "none"

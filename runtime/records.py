@@ -25,6 +25,9 @@ Sha256 = NewType("Sha256", str)
 Verdict = Literal["approve", "modify", "reject", "escalate", "terminate", "expired"]
 """What the gate can decide. Auditors give all but ``expired``, which only the clock gives."""
 
+AuditorDecision = Literal["approve", "modify", "reject", "escalate", "terminate"]
+"""What an auditor can decide."""
+
 Status = Literal["done", "failed", "rejected", "expired", "unknown"]
 """How a step ended: ``failed`` was tried, ``rejected`` and ``expired`` were never tried, and of
 ``unknown`` nobody knows whether it was done."""
@@ -301,7 +304,7 @@ class Vote:
     """
 
     auditor: str
-    decision: Literal["approve", "modify", "reject", "escalate", "terminate"]
+    decision: AuditorDecision
     score: float
     note: str = ""
     modified: bytes | None = None
@@ -316,7 +319,7 @@ class Scored:
     """
 
     score: float
-    decision: Literal["approve", "modify", "reject", "escalate", "terminate"]
+    decision: AuditorDecision
     seen: Sha256
     modified: bytes | None = None
     note: str = ""
