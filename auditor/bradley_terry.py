@@ -133,7 +133,7 @@ def _middle(logs: Sequence[float], prior: float) -> float:
 
 
 def _table(alternatives: Sequence[str], given: Iterable[Preference]) -> list[list[float]]:
-    """Return how often each was preferred to each. [preferred][other]"""
+    """Return how often each was preferred to each: [preferred][other]."""
     places = {one: place for place, one in enumerate(alternatives)}
     wins = [[0.0] * len(places) for _ in places]
     for better, worse, weight in given:

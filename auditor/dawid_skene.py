@@ -58,18 +58,20 @@ def dawid_skene(
         prior: How many imagined votes each auditor has for each true label: half of them right, the
             rest by lot. They keep an auditor with few votes from seeming perfect, or perfectly
             wrong. As many imagined items have each label equally often. 0 is the paper's method.
-        rounds: After how many rounds to stop, converged or not.
+        rounds: After how many rounds to stop, converged or not; one at least.
 
     Raises:
-        BadInput: No votes, fewer than two labels or one twice, a vote with another label, or a
-            prior below 0.
+        BadInput: No votes, fewer than two labels or one twice, a vote with another label, a
+            prior below 0, or no rounds.
     """
     labels = tuple(labels)
     kinds = _kinds(votes, labels, prior)
     auditors = sorted({auditor for pattern in kinds for auditor, _ in pattern})
+    if rounds < 1:
+        raise BadInput(f"{rounds} rounds: there must be one at least")
     belief = {pattern: _first(pattern, len(labels)) for pattern in kinds}
     weights = {pattern: len(items) for pattern, items in kinds.items()}
-    for number in range(1, rounds + 1):
+    for number in range(1, rounds + 1):  # noqa: B007 - the number of rounds is told
         shares = _shares(belief, weights, len(labels), prior)
         chances = _chances(belief, weights, auditors, len(labels), prior)
         found = {pattern: _belief(pattern, shares, chances) for pattern in belief}
