@@ -101,7 +101,8 @@ def _alpha(items: Sequence[Values], level: Level) -> float | None:
     place = _places(counts, level)
     if place is None:
         observed = math.fsum((1 - _same(values)) * len(values) for values in items)
-        expected = len(votes) * (1 - _same(votes))
+        pairs = sum(count * (count - 1) for count in counts.values())
+        expected = len(votes) - pairs / (len(votes) - 1)
     else:
         observed = math.fsum(
             math.fsum((place[one] - place[other]) ** 2 for one in values for other in values)
@@ -149,9 +150,9 @@ def _ac1(items: Sequence[Values], labels: int) -> float | None:
 
 
 def _same(values: Values) -> float:
-    """Return the share of the ordered pairs of several values that are the same."""
-    pairs = len(values) * (len(values) - 1)
-    return sum(count * (count - 1) for count in Counter(values).values()) / pairs
+    """Return the share of the ordered pairs of a few values that are the same."""
+    same = sum(map(values.count, values))  # for a few, quicker than to count each value once
+    return (same - len(values)) / (len(values) * (len(values) - 1))
 
 
 def _coefficient(

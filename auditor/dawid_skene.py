@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from monastery.runtime.errors import BadInput
 
 TOLERANCE = 1e-9
-ROUNDS = 10_000
+ROUNDS = 2000
 
 Given = tuple[str, str, str]
 """One vote: the item, the auditor and the label."""
@@ -66,7 +66,7 @@ def dawid_skene(
     """
     labels = tuple(labels)
     kinds = _kinds(votes, labels, prior)
-    auditors = sorted({auditor for pattern in kinds for auditor, _ in pattern})
+    auditors = sorted({auditor for pattern in kinds for auditor, *_ in pattern})
     if rounds < 1:
         raise BadInput(f"{rounds} rounds: there must be one at least")
     belief = {pattern: _first(pattern, len(labels)) for pattern in kinds}
@@ -95,8 +95,8 @@ def dawid_skene(
     )
 
 
-Pattern = tuple[tuple[str, int], ...]
-"""Who gave which label (its place), sorted: items with the same votes are computed once."""
+Pattern = tuple[tuple[str, int, int], ...]
+"""Who gave which label (its place) how often: items with the same votes are computed once."""
 
 
 def _kinds(
@@ -117,14 +117,17 @@ def _kinds(
         raise BadInput("there are no votes to learn from")
     kinds: defaultdict[Pattern, list[str]] = defaultdict(list)
     for item in sorted(items):
-        kinds[tuple(sorted(items[item]))].append(item)
+        counts = Counter(items[item])
+        kinds[tuple((*vote, counts[vote]) for vote in sorted(counts))].append(item)
     return dict(sorted(kinds.items()))
 
 
 def _first(pattern: Pattern, labels: int) -> Row:
     """Return where to begin: the share of the votes for each label (the paper's 3.1)."""
-    counts = Counter(label for _, label in pattern)
-    return tuple(counts[label] / len(pattern) for label in range(labels))
+    sums = [0.0] * labels
+    for _, given, times in pattern:
+        sums[given] += times
+    return _normal(sums)
 
 
 def _shares(
@@ -155,9 +158,9 @@ def _chances(
         for auditor in auditors
     }
     for pattern, row in belief.items():
-        for auditor, given in pattern:
+        for auditor, given, times in pattern:
             for true, chance in enumerate(row):
-                sums[auditor][true][given] += weights[pattern] * chance
+                sums[auditor][true][given] += weights[pattern] * times * chance
     return {auditor: tuple(map(_normal, rows)) for auditor, rows in sums.items()}
 
 
@@ -169,7 +172,10 @@ def _belief(
     In logarithms: the product of many votes' chances would round to 0.
     """
     logs = [
-        _log(share) + math.fsum(_log(chances[auditor][true][given]) for auditor, given in pattern)
+        _log(share)
+        + math.fsum(
+            times * _log(chances[auditor][true][given]) for auditor, given, times in pattern
+        )
         for true, share in enumerate(shares)
     ]
     top = max(logs)
