@@ -55,7 +55,7 @@ def agreement(
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
-    """Tell how far auditors agree, what each is like, and what they disagree on.
+    """Tell how far auditors agree, what each is like, and what they dispute.
 
     From the recorded votes. A vote that approves lets its step through; every other one stops it.
     Alpha (Krippendorff) and AC1 (Gwet) are 1 for perfect agreement. Alpha misleads when bad steps

@@ -19,7 +19,7 @@ COMMANDS = {
     "runs": "List the runs, the newest first.",
     "show": "Tell a run step by step.",
     "audit": "Answer what waits for a person: audits, questions, deeds.",
-    "agreement": "Tell how far auditors agree, and what each is like.",
+    "agreement": "Tell how far auditors agree, what each is like, and what they dispute.",
     "resolve": "Say what became of a step whose outcome nobody knows.",
     "forget": "End a stopped run for good, and remove the files of its box.",
     "verify": "Check a run's journal: integrity, completeness, draws, boundaries, order.",

@@ -1,6 +1,7 @@
 """`monastery agreement`, on the recorded votes of runs whose boxes were in memory."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from monastery.runtime.records import RunId, Vote
 from tests.cli.conftest import Cli
 from tests.runtime.world import SetAuditor, Small, notes
 
+DOCS = Path(__file__).parents[2] / "docs"
 HOSTILE = "\x1b[31mcy\u202e"
 SCORES = {
     "ann": (0.9, 0.9, 0.1, 0.9, 0.8, 0.1),
     "bob": (0.8, 0.9, 0.1, 0.1, 0.9, 0.2),
-    HOSTILE: (0.9, 0.7, 0.2, 0.9, 0.9, 0.9),
+    "cy": (0.9, 0.7, 0.2, 0.9, 0.9, 0.9),
 }
+SCORES[HOSTILE] = SCORES["cy"]
 
 
 def judged(home: Path, names: list[str], steps: int = 6) -> RunId:
@@ -39,7 +42,7 @@ def judged(home: Path, names: list[str], steps: int = 6) -> RunId:
 @pytest.fixture
 def run(tmp_path: Path) -> RunId:
     """A run of six steps that three auditors judged."""
-    return judged(tmp_path / ".monastery", list(SCORES))
+    return judged(tmp_path / ".monastery", ["ann", "bob", HOSTILE])
 
 
 def test_agreement_tells_how_far_auditors_agree(cli: Cli, run: RunId) -> None:
@@ -79,7 +82,7 @@ def test_programs_get_all_of_it_as_json(cli: Cli, run: RunId) -> None:
     chance = 2 * (12 / 18) * (6 / 18)
     assert approval["ac1"]["value"] == pytest.approx((14 / 18 - chance) / (1 - chance))
     assert approval["alpha"]["items"] == 6
-    assert {one["auditor"] for one in told["members"]} == set(SCORES)
+    assert {one["auditor"] for one in told["members"]} == {"ann", "bob", HOSTILE}
     (first, second) = told["disputed"]
     assert (first["item"], second["item"]) == (f"{run}.4", f"{run}.6")
     assert [vote["decision"] for vote in first["ballots"]].count("approve") == 2
@@ -127,3 +130,33 @@ def test_bad_input_is_one_line(cli: Cli, run: RunId, tmp_path: Path) -> None:
     for arguments in (("--known", tmp_path / "none.json"), ("nobody",)):
         ran = cli("agreement", *arguments)
         assert (ran.code, ran.err.count("\n")) == (2, 1)
+
+
+def test_the_page_shows_what_the_command_prints(cli: Cli) -> None:
+    """The example is this one, line by line, but for how long the votes took."""
+    judged(cli.folder / ".monastery", ["ann", "bob", "cy"])
+    page = (DOCS / "auditing.md").read_text()
+    (example,) = re.findall(r"```\n(18 votes.*?)```", page, re.DOTALL)
+    printed = [_without_seconds(line) for line in cli("agreement").out.splitlines()]
+    for line in filter(None, example.splitlines()):
+        assert _without_seconds(line) in printed
+
+
+def test_the_page_scores_alternatives_as_python_does() -> None:
+    """Its lines run as they stand."""
+    page = (DOCS / "auditing.md").read_text()
+    (example,) = re.findall(r"```python\n(from monastery.auditor.bradley.*?)```", page, re.DOTALL)
+    told: dict[str, dict[str, float]] = {}
+    exec(example, told)
+    assert {name: round(score, 2) for name, score in told["scores"].items()} == {
+        "b": 0.84,
+        "a": 0.33,
+        "c": 0.33,
+    }
+    assert "# b .84, a and c .33" in example
+
+
+def _without_seconds(line: str) -> list[str]:
+    """Return the words of a line, without the seconds of an auditor's row."""
+    words = line.split()
+    return words[:4] + words[5:] if line.startswith(("ann", "bob", "cy")) else words
