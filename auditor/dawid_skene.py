@@ -116,8 +116,8 @@ def _kinds(
     if not items:
         raise BadInput("there are no votes to learn from")
     kinds: defaultdict[Pattern, list[str]] = defaultdict(list)
-    for item in sorted(items):
-        counts = Counter(items[item])
+    for item, given in items.items():
+        counts = Counter(given)
         kinds[tuple((*vote, counts[vote]) for vote in sorted(counts))].append(item)
     return dict(sorted(kinds.items()))
 

@@ -1,4 +1,4 @@
-"""`monastery agreement`: how far auditors agree, what each is like, and what they disagree on."""
+"""`monastery agreement`: how far auditors agree, what each is like, and what they dispute."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict

@@ -166,6 +166,14 @@ def test_what_cannot_be_told_is_none(items: Sequence[Sequence[str]]) -> None:
     assert (told.value, told.error) == (None, None)
 
 
+@pytest.mark.parametrize("level", ["ordinal", "interval"])
+def test_numbers_that_do_not_differ_have_no_alpha(level: Level) -> None:
+    """Not even where rounding makes them differ from their mean, or their squares vanish."""
+    assert alpha([[0.1, 0.1]] * 3, level).value is None
+    if level == "interval":
+        assert alpha([[0.0, 0.0], [1e-200, 1e-200]], level).value is None
+
+
 def test_ac1_of_one_label_alone_is_one_and_of_nothing_none() -> None:
     """It knows of the labels that were not given."""
     assert ac1([["good", "good"]] * 5, ("good", "bad")).value == 1.0

@@ -69,6 +69,18 @@ def test_the_exact_interval_holds_the_truth_at_least_as_often_as_it_says(of: int
         assert missed <= 0.05 + 1e-12
 
 
+@pytest.mark.parametrize("level", [0.01, 0.2, 0.95, 0.999])
+def test_the_ends_of_the_exact_interval_are_what_they_are_said_to_be(level: float) -> None:
+    """Added up: at the lower end so many or more are as likely as the level leaves, half each."""
+    for count, of in ((1, 7), (3, 7), (6, 7), (12, 40)):
+        told = exact(count, of, level)
+        for share, results in ((told.low, range(count, of + 1)), (told.high, range(count + 1))):
+            chance = math.fsum(
+                math.comb(of, one) * share**one * (1 - share) ** (of - one) for one in results
+            )
+            assert chance == pytest.approx((1 - level) / 2, rel=1e-9)
+
+
 def test_rare_things_in_large_numbers_are_not_lost_in_rounding() -> None:
     """Three of a million: as of Poisson's law, 0.619 to 8.77 (F. Garwood 1936)."""
     told = exact(3, 1_000_000)

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from monastery.auditor.agreement import alpha
 from monastery.auditor.known import corrected, recall
 from monastery.auditor.panel import Ballot, examine
 from monastery.runtime.errors import BadInput
@@ -75,6 +76,10 @@ def test_what_each_auditor_is_like() -> None:
     assert approval.raw == pytest.approx((1 / 3 + 1) / 2)
     assert decision.raw == pytest.approx((1 / 3 + 0) / 2)
     assert (score.raw, score.ac1) == (None, None)
+    # Scores are numbers: near ones agree more than far ones.
+    assert score.alpha.value == pytest.approx(
+        alpha([[0.9, 0.7, 0.2], [0.6, 0.0]], "interval").value or 0
+    )
     assert approval.alpha.items == decision.alpha.items == score.alpha.items == 2
 
 

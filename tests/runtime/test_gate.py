@@ -25,6 +25,7 @@ PROPOSAL = Proposal(SegmentId("run.1"), 1, "note", b"one", "why", (), (), sha256
     [
         (["approve", "approve"], "approve"),
         (["approve", "reject"], "reject"),
+        (["approve", "approve", "reject"], "reject"),
         (["reject", "escalate"], "escalate"),
         (["escalate", "terminate", "approve"], "terminate"),
     ],
