@@ -306,7 +306,7 @@ class ApiPolicySettings(PolicySettings):
     key: str | None = None
     timeout_seconds: Seconds = 600.0
     tries: Annotated[int, Field(ge=1, le=20)] = 5
-    at_once: Annotated[int, Field(ge=1)] = 16
+    at_once: Annotated[int, Field(ge=1)] = 128
     per_minute: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("key")

@@ -39,7 +39,7 @@ QUEUE_BYTES = 1 << 20
 HEAD_BYTES = 1 << 18
 KILL_SECONDS = 30.0
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
-SOCKETS = 64
+SOCKETS = 192
 BACKLOG = 128
 KEPT_CALLS = 4  # for the proposal, and for those who ask without HTTP
 OVERSLEPT_SECONDS = 0.5
@@ -117,9 +117,10 @@ class Asker:
 class Call:
     """A call that is not answered, whatever it is; its parts, where they may be asked again."""
 
-    def __init__(self, asker: Asker, line: bytes) -> None:
+    def __init__(self, asker: Asker, line: bytes, size: int) -> None:
         self.asker: Asker | None = asker
         self.lines = [line]
+        self.size = size  # in bytes, 0 for a proposal, which finds room always
 
 
 class Guest:
@@ -128,7 +129,8 @@ class Guest:
     Args:
         config: `work` and `run`, the work folder and our own; `init`, whether this is process 1;
             `calls`, whether there may be proposals and model calls, and how many may be open;
-            `payload_bytes` and `model_bytes`, their bounds; `env`, the commands' environment;
+            `payload_bytes` and `model_bytes`, their bounds; `open_bytes`, that of all open model
+            calls and fetches together; `env`, the commands' environment;
             `silence`, after how long without a word from the runtime everything is stopped
             [seconds], 0 if its end is heard; `alone`, how long to wait for another one then;
             `key`, in hexadecimal digits, that of the seals on our lines, or nothing; `port`, on
@@ -769,10 +771,11 @@ class Guest:
             self.reply(asker, {"error": "the first line is not a request"})
             return
         fault = self.fault(what, sizes)
-        if fault or len(head) > HEAD_BYTES:
-            full = len(self.calls) >= self.config["calls"] > 0
-            why = fault or "rationale and names are too long"
-            self.reply(asker, {"error": why, "busy": full})
+        if not fault and len(head) > HEAD_BYTES:
+            fault = "rationale and names are too long"
+        full = "" if fault else self.why_full(what, sizes)
+        if fault or full:
+            self.reply(asker, {"error": fault or full, "busy": bool(full)})
             return
         self.last_call += 1
         asker.call, asker.left_bytes = self.last_call, sum(sizes)
@@ -782,13 +785,14 @@ class Guest:
             self.catch_up()
         line = b'{"op":"call","call":%d,"what":"%s","size":%d,"head":"%s"}\n'
         line %= (asker.call, what.encode(), asker.left_bytes, base64(head))
-        self.calls[asker.call] = Call(asker, line)
+        size = 0 if what == "propose" else asker.left_bytes
+        self.calls[asker.call] = Call(asker, line, size)
         self.say(line)
         if rest:
             self.pass_on(asker, rest)
 
     def fault(self, what: Any, sizes: list[int]) -> str:
-        """Return why this cannot be asked now, or nothing."""
+        """Return why this cannot be asked, or nothing."""
         if not self.config["calls"]:
             return "there is no runtime to ask in a copy of a box"
         if what == "propose":
@@ -810,8 +814,15 @@ class Guest:
                 return f"the fetch has {sum(sizes)} bytes, more than {self.config['web']}"
         else:
             return "neither a proposal nor a model call nor a fetch"
+        return ""
+
+    def why_full(self, what: str, sizes: list[int]) -> str:
+        """Return why there is no room for a call now, or nothing."""
         if len(self.calls) >= self.config["calls"]:
             return f"{len(self.calls)} calls are open already"
+        open_bytes = sum(call.size for call in self.calls.values())
+        if what != "propose" and open_bytes + sum(sizes) > self.config["open_bytes"]:
+            return f"calls of {open_bytes} bytes are open already"
         return ""
 
     def pass_on(self, asker: Asker, data: bytes) -> None:
