@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from monastery.policies.provider import Pace, ProviderPolicy
+from monastery.policies.pace import Pace
+from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.errors import BadInput, PolicyFailed
@@ -175,7 +176,7 @@ async def test_a_provider_that_is_not_there_is_an_error_that_the_agent_can_read(
     set_ = settings(server, tries=1).model_copy(update={"openai": "http://127.0.0.1:1"})
     (answer,), _ = await ask(tmp_path, set_)
     assert answer["status"] == 502
-    assert "cannot be reached: ConnectError" in answer["response"]["error"]["message"]
+    assert "cannot be reached: it takes no connection" in answer["response"]["error"]["message"]
 
 
 @pytest.mark.parametrize(
