@@ -43,6 +43,7 @@ SOCKETS = 192
 BACKLOG = 128
 KEPT_CALLS = 4  # for the proposal, and for those who ask without HTTP
 OVERSLEPT_SECONDS = 0.5
+ANSWER = b'{"op":"answer","call":'
 
 
 def main(sent: dict[str, Any]) -> None:
@@ -111,7 +112,9 @@ class Asker:
         self.inbox = b""
         self.call = 0
         self.left_bytes = 0
-        self.reply = b""
+        self.reply = memoryview(b"")
+        self.is_blocked = False  # it must read before we can go on writing
+        self.stays = False  # it will ask again over the same connection
 
 
 class Call:
@@ -339,6 +342,10 @@ class Guest:
             lines = bytes(self.inbox).split(b"\n")
             self.inbox = bytearray(lines.pop())
             for line in lines:
+                if line.startswith(ANSWER):  # its asker reads it; for us it is bytes
+                    call, _, reply = line[len(ANSWER) : -1].partition(b',"reply":')
+                    self.pass_in(int(call), reply)
+                    continue
                 message = json.loads(line)
                 getattr(self, "do_" + message.pop("op"))(**message)
         if self.stopped:
@@ -738,9 +745,9 @@ class Guest:
         sock.setblocking(False)
         asker = Asker(sock)
         self.askers.add(asker)
-        self.source(sock.fileno(), lambda mask: self.listen(asker))
+        self.source(sock.fileno(), functools.partial(self.listen, asker))
 
-    def listen(self, asker: Asker) -> None:
+    def listen(self, asker: Asker, mask: int = 0) -> None:
         """Take what an asker sends: one line of JSON, then as many bytes as it announced."""
         try:
             data = asker.sock.recv(CHUNK_BYTES)
@@ -758,7 +765,7 @@ class Guest:
             if newline:
                 self.announce(asker, head, rest)
             elif len(head) > HEAD_BYTES:
-                self.reply(asker, {"error": "the first line is too long"})
+                self.refuse_call(asker, "the first line is too long")
 
     def announce(self, asker: Asker, head: bytes, rest: bytes) -> None:
         """Check what is asked, and tell the runtime that it comes."""
@@ -767,15 +774,16 @@ class Guest:
             what, sizes = asked["what"], asked["sizes"]
             if not all(type(size) is int and size >= 0 for size in sizes) or not sizes:
                 raise ValueError("sizes")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self.reply(asker, {"error": "the first line is not a request"})
+            asker.stays = asked.get("stays") is True
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self.refuse_call(asker, "the first line is not a request")
             return
         fault = self.fault(what, sizes)
         if not fault and len(head) > HEAD_BYTES:
             fault = "rationale and names are too long"
         full = "" if fault else self.why_full(what, sizes)
         if fault or full:
-            self.reply(asker, {"error": fault or full, "busy": bool(full)})
+            self.refuse_call(asker, fault or full, busy=bool(full))
             return
         self.last_call += 1
         asker.call, asker.left_bytes = self.last_call, sum(sizes)
@@ -844,7 +852,7 @@ class Guest:
             for end in list(self.agent.pipes):
                 self.drain(self.agent, end, 16)
 
-    def do_answer(self, call: int, reply: dict[str, Any]) -> None:
+    def pass_in(self, call: int, reply: bytes) -> None:
         """Pass an answer on to its asker, if it still lives."""
         made = self.calls.pop(call, None)
         if self.proposal == call:
@@ -852,24 +860,40 @@ class Guest:
         if made is not None and made.asker is not None:
             self.reply(made.asker, reply)
 
-    def reply(self, asker: Asker, reply: dict[str, Any]) -> None:
-        """Send an asker its answer and let it go."""
-        asker.reply = json.dumps(reply).encode() + b"\n"
-        self.forget(asker.sock.fileno())
-        self.selector.register(
-            asker.sock.fileno(), selectors.EVENT_WRITE, lambda mask: self.write_reply(asker)
-        )
+    def refuse_call(self, asker: Asker, why: str, *, busy: bool = False) -> None:
+        """Tell an asker why not, and let it go: what it still sends is no request."""
+        asker.stays = False
+        self.reply(asker, json.dumps({"error": why, "busy": busy}).encode())
 
-    def write_reply(self, asker: Asker) -> None:
-        """Write what the asker's socket takes."""
+    def reply(self, asker: Asker, reply: bytes) -> None:
+        """Send an asker its answer."""
+        asker.reply = memoryview(reply + b"\n")
+        self.write_reply(asker)
+
+    def write_reply(self, asker: Asker, mask: int = 0) -> None:
+        """Write what the asker's socket takes; after all of it hear it again, or let it go."""
+        fd = asker.sock.fileno()
         try:
             asker.reply = asker.reply[asker.sock.send(asker.reply) :]
         except BlockingIOError:
-            return
+            pass
         except OSError:
-            asker.reply = b""
-        if not asker.reply:
-            self.selector.unregister(asker.sock.fileno())
+            asker.reply, asker.stays = memoryview(b""), False
+        if asker.reply:
+            if not asker.is_blocked:
+                asker.is_blocked = True
+                self.forget(fd)
+                callback = functools.partial(self.write_reply, asker)
+                self.selector.register(fd, selectors.EVENT_WRITE, callback)
+            return
+        if asker.is_blocked:
+            asker.is_blocked = False
+            self.selector.unregister(fd)
+            if asker.stays:
+                self.source(fd, functools.partial(self.listen, asker))
+        asker.inbox, asker.call, asker.left_bytes = b"", 0, 0
+        if not asker.stays:
+            self.forget(fd)
             self.askers.discard(asker)
             asker.sock.close()
 

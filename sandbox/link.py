@@ -356,7 +356,7 @@ class GuestLink:
             assert self._broken is not None
             raise self._broken from None
 
-    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
+    async def answer(self, call: int, body: Mapping[str, Any] | bytes) -> None:
         """Answer a call; an answer to a frozen box waits for its thaw.
 
         The answer to a model call waits here while the guest has too much to read; not that to a
@@ -365,7 +365,7 @@ class GuestLink:
         Raises:
             BadInput: The answer is longer than the guest may be sent.
         """
-        line = wire.encode("answer", call=call, reply={"ok": body})
+        line = wire.encode_answer(call, body)
         if len(line) > wire.ANSWER_BYTES:
             raise BadInput(
                 f"an answer of {len(line)} bytes is more than the {wire.ANSWER_BYTES} that a box"

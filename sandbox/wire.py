@@ -177,19 +177,29 @@ def decode(line: bytes) -> Message:
     return message
 
 
+def encode_answer(call: int, body: Mapping[str, Any] | bytes) -> bytes:
+    """Return the line that answers a call; the guest hands `reply` on as it is written here."""
+    written = body if isinstance(body, bytes) else _encoder.encode(body)
+    return b'{"op":"answer","call":%d,"reply":{"ok":%s}}\n' % (call, written)
+
+
 def encode(op: str, **fields: Any) -> bytes:
     """Return one line for the guest: `op` and its fields; bytes become base64."""
     return _encoder.encode({"op": op, **fields}) + b"\n"
 
 
 class Head(msgspec.Struct, forbid_unknown_fields=True):
-    """What an agent's process says about its request: untrusted text, bounded by the guest."""
+    """What an agent's process says about its request: untrusted text, bounded by the guest.
+
+    That its connection `stays` when it was answered means something to the guest alone.
+    """
 
     what: Literal["propose", "model", "web"]
     sizes: list[int]
     kind: str = ""
     rationale: str = ""
     names: list[str] = []
+    stays: bool = False
 
 
 class NotARequest(Exception):
