@@ -316,13 +316,13 @@ async def test_no_more_tokens_are_used_in_a_minute_than_the_project_lets() -> No
 @pytest.mark.virtual
 async def test_a_call_that_waits_for_tokens_goes_on_when_one_used_fewer() -> None:
     """It need not wait for the end of the minute."""
-    pace = Pace(None, 100)
+    pace, began = Pace(None, 100), trio.current_time()
     number = await pace.turn(500)  # a call larger than the limit must begin at some time
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pace.turn, 1)
         await trio.sleep(5)
         pace.settle(number, 50)
-    assert trio.current_time() == pytest.approx(5.0, abs=0.1) or trio.current_time() < 59
+    assert trio.current_time() - began == pytest.approx(5.0)
 
 
 async def test_tokens_of_a_minute_are_counted_from_the_providers_answers(server: Provider) -> None:
@@ -344,9 +344,9 @@ def test_a_key_with_a_line_in_it_is_said_before_the_run(
 
 
 async def test_what_comes_at_a_time_is_bounded_too(server: Provider) -> None:
-    """Twenty answers of ten MiB are not held at once: some calls are told so, the others answered."""
+    """Three answers of ten MiB find no room for all: who is too much is told so."""
     long = {"a": "x" * (10 << 20)}
-    together = threading.Barrier(20)
+    together = threading.Barrier(3)
 
     def usually(asked: Any) -> Any:
         together.wait(60)
@@ -363,7 +363,7 @@ async def test_what_comes_at_a_time_is_bounded_too(server: Provider) -> None:
 
     policy._reading_bytes = (192 << 20) - (15 << 20)  # as if many others were being read
     async with trio.open_nursery() as nursery:
-        for _ in range(20):
+        for _ in range(3):
             nursery.start_soon(call)
     await policy.aclose()
     assert policy._reading_bytes == (192 << 20) - (15 << 20)
