@@ -16,7 +16,7 @@ goal: Ask much at a time.
 agent: {{command: [python3, agent.py]}}
 box: {{files: [{{from: agent.py, to: agent.py}}]}}
 steps: {{plan: {{audit: never}}}}
-policy: {{openai: {url}/v1, models: [m-1]}}
+policy: {{openai: {url}/v1, models: [m-1], tries: 1}}
 """
 AGENT = f"""
 import http.client, json, os, threading, urllib.parse
