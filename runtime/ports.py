@@ -93,8 +93,13 @@ class Box(Cell, Protocol):
         """
         ...
 
-    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
-        """Answer the proposal or the model call with this number; a dead asker is no error."""
+    async def answer(self, call: int, body: Mapping[str, Any] | bytes) -> None:
+        """Answer the proposal or the model call with this number; a dead asker is no error.
+
+        Args:
+            call: The number.
+            body: A JSON object, or its bytes on one line.
+        """
         ...
 
     async def freeze(self) -> float:

@@ -305,14 +305,16 @@ class ApiPolicySettings(PolicySettings):
         tries: How often a call is made in all while the provider is busy or broken.
         at_once: How many calls may be under way.
         per_minute: How many calls may be begun in a minute.
+        tokens_per_minute: How many tokens, in and out, may be used in a minute before calls wait.
     """
 
     models: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     key: str | None = None
     timeout_seconds: Seconds = 600.0
     tries: Annotated[int, Field(ge=1, le=20)] = 5
-    at_once: Annotated[int, Field(ge=1)] = 16
+    at_once: Annotated[int, Field(ge=1)] = 128
     per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("key")
     @classmethod

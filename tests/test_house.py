@@ -9,8 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runtime", "sandbox", "auditor", "policies")
-NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner"}
-"""What every room may import of the runtime: nouns and protocols; and who a process is."""
+NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner", "gateway"}
+"""What every room may import of the runtime: nouns and protocols; who a process is; and what a
+model call may hold and used, which is pure."""
 
 PURE = {"records", "ports", "errors", "events", "gate", "draw", "cases", "canonical", "project"}
 PURE |= {"content", "merkle", "note"}

@@ -21,7 +21,7 @@ from monastery.sandbox.stream import Demultiplexer
 from tests.fuzz.guest import Bytes, HostileStream, says
 
 LIMITS = BoxLimits(transcript_bytes=1000, payload_bytes=4096)
-HELD_BYTES = 16 * wire.MODEL_BYTES + 2 * LIMITS.payload_bytes + 4 * LIMITS.transcript_bytes + 65536
+HELD_BYTES = wire.OPEN_BYTES + 2 * LIMITS.payload_bytes + 4 * LIMITS.transcript_bytes + 65536
 
 
 def play(data: bytes) -> None:
@@ -161,3 +161,5 @@ def _bounded(link: GuestLink) -> None:
     )
     assert len(link._open) <= wire.MAX_CALLS
     assert len(link._unanswered) <= len(link._open)
+    assert link._open_bytes == sum(one.size_bytes for one in link._open.values()) <= wire.OPEN_BYTES
+    assert link._unread_bytes >= 0
