@@ -215,7 +215,11 @@ async def test_while_a_step_waits_others_are_answered_and_progress_is_told(
         "more = {'kind': 'note', 'rationale': 'r', 'payload': 'p'}\n"
         "call = {'name': 'propose_step', 'arguments': more}\n"
         "send({'jsonrpc': '2.0', 'id': 'a', 'method': 'tools/call', 'params': now(**call)})\n"
-        "ask('ping'); hear(); open('told', 'w').close(); hear()\n"
+        "send({'jsonrpc': '2.0', 'id': 1, 'method': 'ping', 'params': {}})\n"
+        "while hear().get('id') != 1: pass\n"
+        "hear()  # of the progress: nothing else is under way\n"
+        "open('told', 'w').close()\n"
+        "while hear().get('id') != 'a': pass\n"
     )
     async with opened(sandbox) as box:
         await program(box, text)
@@ -223,10 +227,12 @@ async def test_while_a_step_waits_others_are_answered_and_progress_is_told(
         while (await box.run(["test", "-e", "told"])).exit_code:
             pass
         await box.answer(asked.call, OUTCOME)
-        pong, progress, done = await _heard(box)
+        *heard, done = await _heard(box)
+        (pong,) = [one for one in heard if "id" in one]
         assert pong["result"] == {}
-        assert progress["method"] == "notifications/progress"
-        assert (progress["params"]["progressToken"], progress["params"]["progress"]) == ("p", 1)
+        progress = [one["params"] for one in heard if "id" not in one]
+        assert [one["progress"] for one in progress] == [*range(1, len(progress) + 1)]
+        assert {one["progressToken"] for one in progress} == {"p"}
         assert (done["id"], done["result"]["structuredContent"]) == ("a", OUTCOME)
 
 
@@ -254,6 +260,29 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
         assert json.loads(own["text"])["step"] == step > 1
         assert other["text"].startswith("A step that you did not wait for ended so: ")
         assert '"step": 1' in other["text"]
+
+
+async def test_only_the_call_that_is_named_is_given_up(docker_sandbox, opened, program):
+    """1 and "1" are two calls; what is not open cannot be given up beforehand."""
+    text = TALK + (
+        "more = {'kind': 'note', 'rationale': 'r', 'payload': 'p'}\n"
+        "call = {'name': 'propose_step', 'arguments': more}\n"
+        "def cancel(id):\n"
+        "    gone = {'method': 'notifications/cancelled', 'params': {'requestId': id}}\n"
+        "    send(dict(gone, jsonrpc='2.0'))\n"
+        "cancel(1)\n"
+        "send({'jsonrpc': '2.0', 'id': 1, 'method': 'tools/call', 'params': now(**call)})\n"
+        "cancel('1'); ask('ping', id=2); open('gone', 'w').close(); hear()\n"
+    )
+    async with opened(docker_sandbox) as box:
+        await program(box, text)
+        asked = await box.receive()
+        while (await box.run(["test", "-e", "gone"])).exit_code:
+            pass
+        await box.answer(asked.call, OUTCOME)
+        pong, told = await _heard(box)
+        assert (pong["id"], told["id"]) == (2, 1)
+        assert told["result"]["structuredContent"] == OUTCOME
 
 
 async def test_a_batch_is_answered_in_the_one_version_that_has_them(
