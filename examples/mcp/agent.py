@@ -1,7 +1,7 @@
 """Answer a question by tools that come over MCP: an agent that knows nothing of Monastery.
 
-The official MCP client starts `monastery-mcp` as it starts any server; what that offers is handed to
-the model as it is. With other servers beside it, this would be an agent as many are.
+The official MCP client starts `monastery-mcp` as it starts any server; what that offers is handed
+to the model as it is. With other servers beside it, this would be an agent as many are.
 """
 
 import json

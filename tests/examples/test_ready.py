@@ -25,7 +25,7 @@ def test_the_map_names_each_example_and_each_has_its_readme() -> None:
     assert {name for name in folders if f"]({name}/README.md)" in text} == folders
     for name in folders:
         told = (EXAMPLES / name / "README.md").read_text()
-        assert "$ monastery run" in told or "$ make demo" in told, name
+        assert "monastery run" in told or "make demo" in told, name
 
 
 def test_an_agent_with_the_official_client_replies_to_letters(tmp_path: Path) -> None:
