@@ -116,13 +116,16 @@ class Killed:
         """
         home = self.folder / ".monastery"
         running = started(home, "--resume", "last")
-        if say is not None:
-            wait(lambda: bool(_questions(home)), running)
-            (item,) = _questions(home)
-            body = {"status": say, "content": "somebody looked"}
-            with Store.open(home) as store:
-                store.answer(Answer(item.id, "ada", datetime.now(UTC), body))
-        said, _ = running.communicate()
+        try:
+            if say is not None:
+                wait(lambda: bool(_questions(home)), running)
+                (item,) = _questions(home)
+                body = {"status": say, "content": "somebody looked"}
+                with Store.open(home) as store:
+                    store.answer(Answer(item.id, "ada", datetime.now(UTC), body))
+            said, _ = running.communicate()
+        finally:
+            running.kill()
         assert running.returncode == 0, said[-3000:]
         (row,) = rows(home)
         with Store.open(home) as store:
