@@ -246,6 +246,7 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
         "send(dict(gone, jsonrpc='2.0'))\n"
         "ask('ping', id=2); open('gone', 'w').close()\n"
         "while 'did not wait' not in str(ask('tools/call', now(**call), id=3)): pass\n"
+        "ask('tools/call', now(**call), id=4)\n"
     )
     async with opened(sandbox) as box:
         await program(box, text)
@@ -255,11 +256,12 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
                 pass
             step += 1
             await box.answer(asked.call, {**OUTCOME, "step": step})
-        last = json.loads(box.take_transcript().text.splitlines()[-1])
-        own, other = last["result"]["content"]
-        assert json.loads(own["text"])["step"] == step > 1
+        *_, both, last = map(json.loads, box.take_transcript().text.splitlines())
+        own, other = both["result"]["content"]
+        assert json.loads(own["text"])["step"] == step - 1 > 1
         assert other["text"].startswith("A step that you did not wait for ended so: ")
         assert '"step": 1' in other["text"]
+        assert len(last["result"]["content"]) == 1, "it is told once"
 
 
 async def test_only_the_call_that_is_named_is_given_up(docker_sandbox, opened, program):
