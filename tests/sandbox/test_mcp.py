@@ -105,7 +105,8 @@ async def test_a_step_is_proposed_and_its_outcome_told(sandbox, opened, program,
     """The exact payload, rationale and evidence go out; what came of it comes back as it is."""
     begun = "" if version == "2026-07-28" else f"begin({version!r}); META.clear()"
     arguments = {"kind": "note", "rationale": "because", "payload": "hé", "evidence": ["agent.py"]}
-    text = f"{TALK}{begun}\nask('tools/call', now(name='propose_step', arguments={arguments!r}))"
+    text = f"{TALK}{begun}\nask('tools/list', now())\n"
+    text += f"ask('tools/call', now(name='propose_step', arguments={arguments!r}))"
     async with opened(sandbox, steps=("note",)) as box:
         await program(box, text)
         asked = await box.receive()
@@ -113,7 +114,10 @@ async def test_a_step_is_proposed_and_its_outcome_told(sandbox, opened, program,
         assert (asked.kind, asked.payload, asked.rationale) == ("note", "hé".encode(), "because")
         assert [(e.name, e.content) for e in asked.evidence] == [("agent.py", text.encode())]
         await box.answer(asked.call, OUTCOME)
-        result = (await _heard(box))[-1]["result"]
+        *_, listed, told = await _heard(box)
+        names = [tool["name"] for tool in listed["result"]["tools"]]
+        assert names == ["propose_step"], "what the project has not is not offered"
+        result = told["result"]
         assert json.loads(result["content"][0]["text"]) == OUTCOME
         assert result["isError"] is False
         assert result.get("structuredContent") == (OUTCOME if version == "2026-07-28" else None)
@@ -126,7 +130,8 @@ async def test_a_question_files_and_pages(docker_sandbox, opened, program):
         "open('a.txt', 'w').write('x')\n"
         "more = {'kind': 'file', 'rationale': 'r', 'files': ['a.txt']}\n"
         "ask('tools/call', now(name='propose_step', arguments=more))\n"
-        "ask('tools/call', now(name='web_get', arguments={'url': 'a', 'offset': 3}))\n"
+        "page = {'url': 'a', 'offset': 3, 'limit': 7, 'links': True}\n"
+        "ask('tools/call', now(name='web_get', arguments=page))\n"
         "ask('tools/call', now(name='web_search', arguments={'words': 'a'}))\n"
     )
     async with opened(docker_sandbox, web=True) as box:
@@ -139,7 +144,7 @@ async def test_a_question_files_and_pages(docker_sandbox, opened, program):
         await box.answer(asked.call, OUTCOME)
         asked = await box.receive()
         assert isinstance(asked, WebRequest)
-        assert (asked.body["get"], asked.body["offset"]) == ("a", 3)
+        assert asked.body == {"get": "a", "raw": False, "links": True, "offset": 3, "limit": 7}
         await box.answer(asked.call, {"text": "a page", "next": None})
         asked = await box.receive()
         await box.answer(asked.call, {"error": {"type": "web_failed", "message": "it broke"}})
