@@ -20,11 +20,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def image(
     project: Annotated[
         Path | None,
-        typer.Argument(metavar="[PROJECT]", help="Make the box image of this project."),
+        typer.Argument(metavar="PROJECT", help="Make the box image of this project."),
     ] = None,
     json: output.JsonOption = False,
 ) -> None:
-    """Make the box image of a project, or list the box images that there are.
+    """Make a project's box image ahead of its runs; list those that there are.
 
     With a project: its image is made if it is not there, with packages added as the project says,
     and told. A run does the same when it starts; made ahead, it starts at once. Without a project:
