@@ -117,6 +117,8 @@ async def test_a_step_is_proposed_and_its_outcome_told(sandbox, opened, program,
         *_, listed, told = await _heard(box)
         names = [tool["name"] for tool in listed["result"]["tools"]]
         assert names == ["propose_step"], "what the project has not is not offered"
+        told_of = listed["result"]["tools"][0]["description"]
+        assert told_of.endswith("What each kind takes:\n- note: what note takes")
         result = told["result"]
         assert json.loads(result["content"][0]["text"]) == OUTCOME
         assert result["isError"] is False
