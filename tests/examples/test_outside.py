@@ -83,11 +83,3 @@ def test_a_service_that_is_down_is_restarted_and_somebody_told(world: World) -> 
     assert b"site is up again" in message
     kept = [path.read_bytes() for path in world.folder.rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in content for content in kept)
-
-
-def test_a_service_that_is_up_is_left_alone(world: World) -> None:
-    """No restart; the person is told."""
-    told = run(world.folder, STATUS_TOKEN=TOKEN)
-    assert told["outcomes"] == {"done": 2}
-    assert not (world.host / "restarted").exists()
-    assert len(world.mail.mailbox.got) == 1
