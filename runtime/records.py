@@ -195,7 +195,8 @@ class BoxSpec:
         waive: Promises that an engine may be unable to keep; see `Promise`.
         gateway: Whether the model's usual API is served in the box.
         web: Whether a cached web is.
-        steps: The kinds of steps that its agent may propose, for the tools that tell of them.
+        steps: The kinds of steps that its agent may propose, each with what a payload of it is, for
+            the tools that tell of them.
     """
 
     image: str
@@ -206,7 +207,7 @@ class BoxSpec:
     gateway: bool = False
     packages: Packages | None = None
     web: bool = False
-    steps: tuple[str, ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ class Guest:
             `key`, in hexadecimal digits, that of the seals on our lines, or nothing; `port`, on
             which the model's usual API and the cached web are served, 0 for any, or nothing;
             `model`, whether there is a model; `web`, how long a fetch from the cached web may be,
-            0 if there is none; `steps`, the kinds of steps that may be proposed.
+            0 if there is none; `steps`, what a payload of each kind of step is.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def boot(
     port: int | None = None,
     model: bool = False,
     web: bool = False,
-    steps: Sequence[str] = (),
+    steps: Sequence[tuple[str, str]] = (),
 ) -> Boot:
     """Return what starts a guest; see `guest.Guest` for the meaning of these.
 
@@ -93,7 +93,7 @@ def boot(
             for any; None where nothing is served.
         model: Whether there is a model.
         web: Whether there is a cached web.
-        steps: The kinds of steps that may be proposed.
+        steps: The kinds of steps that may be proposed, each with what a payload of it is.
     """
     room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
 
@@ -123,7 +123,7 @@ def boot(
             "calls": wire.MAX_CALLS if calls else 0,
             "port": port,
             "model": model,
-            "steps": list(steps),
+            "steps": dict(steps),
             "web": wire.WEB_BYTES if web else 0,
             "key": seals.key.hex() if seals is not None else "",
             "payload_bytes": limits.payload_bytes,

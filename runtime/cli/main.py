@@ -27,6 +27,7 @@ COMMANDS = {
     "key": "Print the public key that this home's checkpoints are signed with.",
     "erase": "Erase contents from a record whose proofs still hold.",
     "doctor": "Check this machine: engine, image, home, and that a real box holds.",
+    "image": "Make a project's box image ahead of its runs; list those that there are.",
     "box": "Run one command in a fresh box.",
     "schema": "Print the JSON schema of project files.",
 }
