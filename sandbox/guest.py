@@ -44,6 +44,7 @@ BACKLOG = 128
 KEPT_CALLS = 4  # for the proposal, and for those who ask without HTTP
 OVERSLEPT_SECONDS = 0.5
 ANSWER = b'{"op":"answer","call":'
+UNFINISHED = b"\x18"  # ends what a runtime had begun to say when it died; see `wire`
 
 
 def main(sent: dict[str, Any]) -> None:
@@ -342,6 +343,8 @@ class Guest:
             lines = bytes(self.inbox).split(b"\n")
             self.inbox = bytearray(lines.pop())
             for line in lines:
+                if line.endswith(UNFINISHED):
+                    continue
                 if line.startswith(ANSWER):  # its asker reads it; for us it is bytes
                     call, _, reply = line[len(ANSWER) : -1].partition(b',"reply":')
                     self.pass_in(int(call), reply)

@@ -251,6 +251,7 @@ class GuestLink:
     async def join(self, nursery: trio.Nursery) -> None:
         """Start the tasks for a guest that another runtime booted; it may be frozen."""
         self._greeting = secrets.randbits(48) | 1
+        await self._send(wire.UNFINISHED)
         nursery.start_soon(self._read)
         nursery.start_soon(self._write)
         nursery.start_soon(self._beat)

@@ -183,6 +183,13 @@ def encode_answer(call: int, body: Mapping[str, Any] | bytes) -> bytes:
     return b'{"op":"answer","call":%d,"reply":{"ok":%s}}\n' % (call, written)
 
 
+UNFINISHED = b"\x18\n"
+"""What a runtime that joins says first: the line that the one before it may have begun is void.
+
+JSON writes this byte in another way, so no line ends so by itself.
+"""
+
+
 def encode(op: str, **fields: Any) -> bytes:
     """Return one line for the guest: `op` and its fields; bytes become base64."""
     return _encoder.encode({"op": op, **fields}) + b"\n"
