@@ -13,6 +13,7 @@ Tools are called in the Hermes form, the conversation is written in ChatML.
 import json
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 WINDOW = 48
@@ -162,7 +163,7 @@ def _train(model: Any, tokenizer: Any) -> None:
         )
         for role, last, answer in LEARNED
     ]
-    draw = torch.Generator().manual_seed(2)
+    draw = Random(2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     model.train()
     for _ in range(_ROUNDS):
@@ -180,16 +181,19 @@ def _train(model: Any, tokenizer: Any) -> None:
     model.eval()
 
 
-def _batch(pairs: Any, words: int, draw: Any) -> tuple[Any, Any]:
-    """Return every conversation behind some noise, and which tokens are to be learned."""
+def _batch(pairs: Any, words: int, draw: Random) -> tuple[Any, Any]:
+    """Return every conversation behind others and some noise, and which tokens are learned."""
     import torch
 
-    length = max(len(prompt) + len(answer) for prompt, answer in pairs) + 16
+    length = max(len(prompt) + len(answer) for prompt, answer in pairs) + WINDOW
     rows, labels = [], []
     for prompt, answer in pairs:
-        noise = torch.randint(len(SPECIAL), words, (length,), generator=draw).tolist()
-        row = [*noise[: length - len(prompt) - len(answer)], *prompt, *answer]
-        rows.append(row)
+        row = [*prompt, *answer]
+        while len(row) < length:
+            before, said = draw.choice(pairs)
+            noise = draw.choices(range(words), k=draw.randrange(WINDOW))
+            row = [*draw.choice(([*before, *said], noise)), *row]
+        rows.append(row[-length:])
         labels.append([-100] * (length - len(answer)) + list(answer))
     return torch.tensor(rows), torch.tensor(labels)
 

@@ -1,0 +1,102 @@
+"""A real model behind a real server: clients and agents in boxes talk to it through the gateway."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.test_builtin_agent import monastery
+
+CLIENT = """
+import sys; sys.path.insert(0, "lib")
+import json, openai
+client = openai.OpenAI()
+(model,) = [one.id for one in client.models.list()]
+said = dict(model=model, messages=[{"role": "user", "content": "Say hello."}])
+tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}}
+
+whole = client.chat.completions.create(**said, seed=1)
+assert whole.choices[0].message.content == "Hello, world!", whole
+assert whole.choices[0].finish_reason == "stop" and whole.usage.completion_tokens > 1, whole
+chunks = list(client.chat.completions.create(**said, stream=True,
+                                             stream_options={"include_usage": True}))
+assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "Hello, world!"
+assert chunks[-1].usage == whole.usage, chunks[-1]
+short = client.chat.completions.create(**said, max_tokens=2).choices[0]
+assert short.finish_reason == "length" and "Hello, world!".startswith(short.message.content), short
+if LOCAL:
+    told = client.chat.completions.create(**said, logprobs=True, top_logprobs=2).choices[0]
+    assert "".join(one.token for one in told.logprobs.content) == "Hello, world!", told
+    assert all(one.logprob == one.top_logprobs[0].logprob > -0.1 for one in told.logprobs.content)
+
+ask = [{"role": "user", "content": "What is 2 and 3?"}]
+called = client.chat.completions.create(model=model, messages=ask, tools=[tool]).choices[0]
+assert called.finish_reason == "tool_calls", called
+(call,) = called.message.tool_calls
+assert call.function.name == "add" and json.loads(call.function.arguments) == {"a": 2, "b": 3}
+with client.chat.completions.stream(model=model, messages=ask, tools=[tool]) as stream:
+    again = stream.get_final_completion().choices[0]
+assert again.message.tool_calls[0].function.arguments == call.function.arguments, again
+result = {"role": "tool", "tool_call_id": call.id, "content": "5"}
+more = client.chat.completions.create(model=model, messages=[*ask, called.message, result],
+                                      tools=[tool])
+assert more.choices[0].message.content == "It is 5.", more
+
+if not LOCAL:
+    assert client.responses.create(model=model, input="Say hello.").output_text == "Hello, world!"
+    with client.responses.stream(model=model, input="Say hello.") as stream:
+        assert stream.get_final_response().output_text == "Hello, world!"
+"""
+
+PROJECT: dict[str, Any] = {
+    "name": "real",
+    "goal": "Make a plan.",
+    "steps": {"plan": {"audit": "never"}},
+}
+
+
+def run(
+    folder: Path, policy: dict[str, Any], agent: dict[str, Any], files: dict[str, Path | str]
+) -> tuple[int, str]:
+    """Run a project; return its exit code and all that is told of it."""
+    listed = []
+    for name, content in files.items():
+        if isinstance(content, str):
+            (folder / name).write_text(content)
+            content = folder / name
+        listed.append({"from": str(content), "to": name})
+    project = {**PROJECT, "policy": policy, "agent": agent, "box": {"files": listed}}
+    (folder / "project.yaml").write_text(json.dumps(project))
+    done = monastery(folder, "run", "project.yaml")
+    shown = monastery(folder, "show", "last", "--content")
+    return done.returncode, shown.stdout + done.stdout + done.stderr
+
+
+def segments(folder: Path) -> Any:
+    """Return the last run's segments as JSON has them."""
+    shown = monastery(folder, "show", "last", "--json")
+    return json.loads(shown.stdout)["segments"]
+
+
+def test_the_official_client_in_a_box_talks_to_a_served_model(
+    tmp_path: Path, served_model: str, tiny_model: Path, clients: Path
+) -> None:
+    """Streaming and not, with tools that the model really calls; tokens are counted."""
+    policy = {"openai": served_model, "models": [str(tiny_model)]}
+    agent = {"command": ["python3", "agent.py"]}
+    files = {"lib": clients, "agent.py": CLIENT.replace("LOCAL", "False")}
+    code, told = run(tmp_path, policy, agent, files)
+    assert code == 0, told[-3000:]
+
+
+def test_the_built_in_agent_works_with_a_served_model(
+    tmp_path: Path, served_model: str, tiny_model: Path
+) -> None:
+    """What the model has by heart, it does: it proposes a step, and ends when that is done."""
+    policy = {"openai": served_model, "models": [str(tiny_model)]}
+    code, told = run(tmp_path, policy, {"builtin": {}}, {})
+    assert code == 0, told[-3000:]
+    assert "count, then add" in told
+    assert "The plan stands." in told
