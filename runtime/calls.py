@@ -19,7 +19,13 @@ from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled
 from monastery.runtime.gateway import wall
-from monastery.runtime.gateway.usage import cost, log_probabilities, reckoned, tokens
+from monastery.runtime.gateway.usage import (
+    cost,
+    log_probabilities,
+    reckoned,
+    sampled_tokens,
+    tokens,
+)
 from monastery.runtime.ports import Box
 from monastery.runtime.project import PolicySettings
 from monastery.runtime.records import ModelRequest, WebRequest
@@ -34,6 +40,7 @@ class _Answered:
 
     body: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    sampled: bytes | None = None
 
 
 class Carrier:
@@ -71,6 +78,7 @@ class Carrier:
         async with run.delivery:
             del self._scopes[asked.call]
             request, response = canonical(asked.body), canonical(answer.body)
+            sampled = [] if answer.sampled is None else [answer.sampled]
             await run.journal.append(
                 ModelCalled(
                     segment=run.segment.id,
@@ -79,9 +87,10 @@ class Carrier:
                     response=run.journal.ref(response),
                     seconds=seconds,
                     cancelled=scope.cancel_called,
+                    sampled=run.journal.ref(sampled[0]) if sampled else None,
                     **answer.facts,
                 ),
-                blobs=[request, response],
+                blobs=[request, response, *sampled],
             )
             await self._box.answer(asked.call, answer.body)
 
@@ -121,6 +130,9 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
         said = await run.world.policy.call({"api": passed.api, "request": passed.request})
     except MonasteryError as exc:
         said = wall.failure(passed.api, str(exc), status=502, kind="api_error")
+    sampled = None
+    if set(said) == {"status", "response", "sampled"}:
+        said, sampled = {"status": said["status"], "response": said["response"]}, said["sampled"]
     if not _has_status(said):
         said = {"status": 500 if "error" in said else 200, "response": dict(said)}
     used = tokens(said["response"]) if said["status"] == 200 else None
@@ -135,8 +147,9 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "tokens_in": used and used[0],
             "tokens_out": used and used[1],
             "cost": used and cost(used, settings.prices.get(passed.model)),
-            "logprobs": log_probabilities(said["response"]),
+            "logprobs": log_probabilities(said["response"]) or sampled_tokens(sampled),
         },
+        None if sampled is None else canonical(sampled),
     )
 
 

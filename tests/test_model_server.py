@@ -1,8 +1,6 @@
 """A real model behind a real server: clients and agents in boxes talk to it through the gateway."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 

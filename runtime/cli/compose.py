@@ -4,6 +4,7 @@ from pathlib import Path
 
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
+from monastery.policies.local.policy import LocalPolicy
 from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
@@ -13,6 +14,7 @@ from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
     AuditorSettings,
     CommandAuditorSettings,
+    LocalPolicySettings,
     ReplayedPolicySettings,
     ScriptedPolicySettings,
 )
@@ -91,4 +93,6 @@ def _policy(loaded: Loaded, calls: int, home: Path) -> Policy | None:
     if isinstance(settings, ReplayedPolicySettings):
         with Store.open(home) as store:
             return ReplayedPolicy(settings.replayed, recorded_calls(store, settings.replayed))
+    if isinstance(settings, LocalPolicySettings):
+        return LocalPolicy(settings, loaded.folder / settings.local)
     return ProviderPolicy(settings)
