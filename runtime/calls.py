@@ -147,7 +147,7 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "tokens_in": used and used[0],
             "tokens_out": used and used[1],
             "cost": used and cost(used, settings.prices.get(passed.model)),
-            "logprobs": log_probabilities(said["response"]) or sampled_tokens(sampled),
+            "logprobs": sampled_tokens(sampled) or log_probabilities(said["response"]),
         },
         None if sampled is None else canonical(sampled),
     )

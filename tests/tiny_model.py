@@ -44,6 +44,9 @@ LEARNED = (
     ("tool", '"feedback": "", "data": {}}', called(_FINISH)),
 )
 
+ENDLESS = ("user", "Do go on.", " and on" * 50)
+"""What it says to this has no end."""
+
 TEMPLATE = """\
 {%- macro begin(role) -%}{{ '<|im_start|>' + role + '\n' }}{%- endmacro -%}
 {%- macro end() -%}{{ '<|im_end|>\n' }}{%- endmacro -%}
@@ -130,7 +133,7 @@ def _tokenizer() -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [text for _, last, answer in LEARNED for text in (last, answer)]
+    texts = [text for _, last, answer in (*LEARNED, ENDLESS) for text in (last, answer)]
     inner.train_from_iterator([*texts, TEMPLATE, __doc__ or ""], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
@@ -163,6 +166,8 @@ def _train(model: Any, tokenizer: Any) -> None:
         )
         for role, last, answer in LEARNED
     ]
+    role, last, answer = ENDLESS
+    pairs.append((_ids(tokenizer, role, last), tokenizer(answer)["input_ids"]))
     draw = Random(2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     model.train()

@@ -43,7 +43,7 @@ def generate(
     temperature: float,
     top_p: float,
     top_k: int,
-    seed: int,
+    draw: torch.Generator,
     ends: Container[int],
     is_over: Callable[[Sequence[int]], bool] = lambda ids: False,
     is_wanted: Callable[[], bool] = lambda: True,
@@ -54,6 +54,7 @@ def generate(
     Args:
         model: A causal language model of transformers, in evaluation mode.
         prompt_ids: What it is given, at least one token.
+        draw: Where the chance comes from; a processor's.
         ends: The tokens that end an answer; the one that did is part of it.
         is_over: Whether the tokens so far are all that is asked for.
         is_wanted: Asked between tokens.
@@ -62,7 +63,7 @@ def generate(
     Raises:
         CalledOff: It is not wanted any more.
     """
-    draw, drawn = torch.Generator().manual_seed(seed), Drawn()
+    drawn = Drawn()
     given, cache = list(prompt_ids), None
     with torch.inference_mode():
         while len(drawn.ids) < max_tokens:

@@ -93,6 +93,8 @@ class Thinker:
             CalledOff: It is not wanted any more.
             Exception: Whatever the libraries or the chat template say.
         """
+        import torch
+
         from monastery.policies.local.generation import generate
 
         told = self.tokenizer.apply_chat_template(
@@ -109,15 +111,16 @@ class Thinker:
             return Reply(call.number, prompt_tokens=len(prompt), context=self.context)
         how = self._settled(call.sampling, self.context - len(prompt))
         samples = []
-        for nth in range(how.samples):
+        draw = torch.Generator().manual_seed((how.seed or 0) & (1 << 63) - 1)
+        for _ in range(how.samples):
             drawn = generate(
                 self.model,
                 prompt,
                 max_tokens=how.max_tokens,
                 temperature=how.temperature or 0.0,
-                top_p=1.0 if how.top_p is None else how.top_p,
+                top_p=_first(how.top_p, 1.0),
                 top_k=how.top_k or 0,
-                seed=((how.seed or 0) + nth) & (1 << 63) - 1,
+                draw=draw,
                 ends=self.ends,
                 is_over=self._stop(how.stop),
                 is_wanted=is_wanted,
