@@ -37,7 +37,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "told": ("openai.chat", {"messages": HELLO, "logprobs": True, "top_logprobs": 3}),
     "wild 7": ("openai.chat", {"messages": HELLO, "seed": 7, "n": 3, **WILD}),
     "wild 7 again": ("openai.chat", {"messages": HELLO, "seed": 7, "n": 3, **WILD}),
-    "wild 8": ("openai.chat", {"messages": HELLO, "seed": 8, **WILD, "top_p": 0.6}),
+    "wild 8": ("openai.chat", {"messages": HELLO, "seed": 8, **WILD, "top_p": 0.95}),
     "wild": ("openai.chat", {"messages": HELLO, **WILD}),
     "long": ("openai.chat", {"messages": [{"role": "user", "content": "pages " * 700}], **WILD}),
     "too long": ("openai.chat", {"messages": [{"role": "user", "content": "long " * 9000}]}),
@@ -115,7 +115,9 @@ def test_every_token_is_recorded_with_its_probability(
     assert len(calls) == 13
     assert len(said["long"]["sampled"]["prompt_ids"]) > 1000
     assert {call["temperature"] for call in calls} == {0.0, 1.0, 2.0}
-    assert {(call["top_p"], call["top_k"]) for call in calls} == {(1.0, 0), (0.6, 0), (1.0, 3)}
+    assert {(call["top_p"], call["top_k"]) for call in calls} == {(1.0, 0), (0.95, 0), (1.0, 3)}
+    (narrowed,) = said["wild 8"]["sampled"]["samples"]
+    assert min(narrowed["drawn_logprobs"]) < -0.1, "there was nothing to choose from"
     done = subprocess.run(
         [sys.executable, "-m", "tests.policies.recount"],
         cwd=ROOT,
