@@ -45,7 +45,7 @@ crash: setup ## kill real runs and start them again; KILLS=500 SEED=1
 simulate: venv ## let the loop die between any two awaits; CRASHES=5000 SEED=1
 	@"$(VENV)"/python -m tests.simulation --crashes $(CRASHES) --seed $(SEED) $(ARGS)
 
-pins: ## write requirements.txt anew from pyproject.toml
+pins: ## write both files of requirements anew from pyproject.toml
 	@scripts/setup pins
 
 clean: ## remove what was made here: environment, caches, the demo with its runs

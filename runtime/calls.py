@@ -19,7 +19,13 @@ from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled
 from monastery.runtime.gateway import wall
-from monastery.runtime.gateway.usage import cost, log_probabilities, reckoned, tokens
+from monastery.runtime.gateway.usage import (
+    cost,
+    log_probabilities,
+    reckoned,
+    sampled_tokens,
+    tokens,
+)
 from monastery.runtime.ports import Box
 from monastery.runtime.project import PolicySettings
 from monastery.runtime.records import ModelRequest, WebRequest
@@ -37,6 +43,7 @@ class _Answered:
 
     body: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    sampled: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class _Carried:
         response: What the agent gets, as canonical JSON.
         facts: What the record says of it beside its bytes.
         seconds: How long it took.
+        sampled: What the policy says of the tokens that it read and drew; the agent never has it.
     """
 
     asked: ModelRequest
@@ -54,6 +62,7 @@ class _Carried:
     response: bytes
     facts: Mapping[str, Any]
     seconds: float
+    sampled: bytes | None
 
 
 class Carrier:
@@ -93,7 +102,8 @@ class Carrier:
         if sum(len(one.response) for one in self._carried) + len(response) > WAITING_BYTES:
             answer = _too_much(answer)
             response = canonical(answer.body)
-        self._carried.append(_Carried(asked, scope, response, answer.facts, seconds))
+        carried = _Carried(asked, scope, response, answer.facts, seconds, answer.sampled)
+        self._carried.append(carried)
         async with run.delivery:
             if self._carried:  # else the one who came before delivered it with its own
                 await self._deliver()
@@ -112,10 +122,11 @@ class Carrier:
                 response=run.journal.ref(one.response),
                 seconds=one.seconds,
                 cancelled=one.scope.cancel_called,
+                sampled=None if one.sampled is None else run.journal.ref(one.sampled),
                 **one.facts,
             )
             events.append(event)
-            blobs += [request, one.response]
+            blobs += [request, one.response, *([] if one.sampled is None else [one.sampled])]
         await run.journal.append(*events, blobs=blobs)
         for one in carried:
             await self._box.answer(one.asked.call, one.response)
@@ -156,6 +167,9 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
         said = await run.world.policy.call({"api": passed.api, "request": passed.request})
     except MonasteryError as exc:
         said = wall.failure(passed.api, str(exc), status=502, kind="api_error")
+    sampled = None
+    if set(said) == {"status", "response", "sampled"}:
+        said, sampled = {"status": said["status"], "response": said["response"]}, said["sampled"]
     if not _has_status(said):
         said = {"status": 500 if "error" in said else 200, "response": dict(said)}
     used = tokens(said["response"]) if said["status"] == 200 else None
@@ -170,8 +184,9 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "tokens_in": used and used[0],
             "tokens_out": used and used[1],
             "cost": used and cost(used, settings.prices.get(passed.model)),
-            "logprobs": log_probabilities(said["response"]),
+            "logprobs": sampled_tokens(sampled) or log_probabilities(said["response"]),
         },
+        None if sampled is None else canonical(sampled),
     )
 
 

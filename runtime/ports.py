@@ -206,7 +206,9 @@ class Policy(Protocol):
         """Answer one model call: a JSON object in, a JSON object out.
 
         A call of an API is `api` and `request`, which passed the wall; its answer is the `status`
-        and the `response` of that API, or what a scripted policy says.
+        and the `response` of that API, or what a scripted policy says. A model on this machine
+        adds `sampled`, which is recorded beside them and which the agent is not sent: the tokens
+        of the prompt and of each answer, with their log-probabilities, and how they were drawn.
 
         Raises:
             PolicyFailed: It did not answer; the agent is told.

@@ -296,6 +296,30 @@ class ReplayedPolicySettings(PolicySettings):
     replayed: str
 
 
+class LocalPolicySettings(PolicySettings):
+    """A model of transformers that lies in a folder.
+
+    Attributes:
+        device: Where it is held; ``auto`` takes a CUDA device if there is one.
+        dtype: The numbers that it is held in; ``auto`` takes those of the files.
+        context_tokens: How much it is given at most, answer included; None takes what it can.
+        max_tokens: How long an answer may be where the request does not say.
+        temperature: What it is where the request does not say; None takes the model's own.
+    """
+
+    local: Annotated[str, Field(min_length=1)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    context_tokens: Annotated[int, Field(ge=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] = 4096
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+
+    @property
+    def apis(self) -> tuple[str, ...]:
+        """Return the APIs that it speaks."""
+        return "openai.chat", "anthropic.messages", "anthropic.count_tokens"
+
+
 class ApiPolicySettings(PolicySettings):
     """What every policy has that asks a model elsewhere.
 
@@ -351,7 +375,11 @@ class AnthropicPolicySettings(ApiPolicySettings):
 
 
 AnyPolicySettings = (
-    ScriptedPolicySettings | ReplayedPolicySettings | OpenAIPolicySettings | AnthropicPolicySettings
+    ScriptedPolicySettings
+    | ReplayedPolicySettings
+    | OpenAIPolicySettings
+    | AnthropicPolicySettings
+    | LocalPolicySettings
 )
 
 

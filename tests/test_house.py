@@ -1,6 +1,8 @@
 """The house: which room may import which, and that what is packaged is what is there."""
 
 import ast
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ PURE |= {"content", "merkle", "note"}
 """Modules that do no input or output: they may import each other, and libraries that are pure."""
 
 HEAVY = {"docker": "sandbox", "torch": "policies", "openai": "policies", "anthropic": "policies"}
-HEAVY |= {"libzim": "runtime"}
+HEAVY |= {"libzim": "runtime", "transformers": "policies"}
 
 
 def _modules() -> list[Path]:
@@ -73,6 +75,15 @@ def test_what_is_pure_stays_pure(name: str) -> None:
             assert rest[1] in PURE, imported
         else:
             assert first in allowed_libraries | standard, imported
+
+
+def test_what_is_heavy_is_loaded_where_it_is_used() -> None:
+    """Who runs a project without a local model never waits for one."""
+    program = "import sys, monastery.runtime.cli.compose; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert loaded & {"torch", "transformers", "libzim"} == set()
 
 
 def test_every_package_on_disk_is_listed() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
+from monastery.policies.local.policy import LocalPolicy
 from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
@@ -14,6 +15,7 @@ from monastery.runtime.project import (
     STANDARD_IMAGE,
     AuditorSettings,
     CommandAuditorSettings,
+    LocalPolicySettings,
     ReplayedPolicySettings,
     ScriptedPolicySettings,
 )
@@ -102,4 +104,6 @@ def _policy(loaded: Loaded, calls: int, home: Path) -> Policy | None:
     if isinstance(settings, ReplayedPolicySettings):
         with Store.open(home) as store:
             return ReplayedPolicy(settings.replayed, recorded_calls(store, settings.replayed))
+    if isinstance(settings, LocalPolicySettings):
+        return LocalPolicy(settings, loaded.folder / settings.local)
     return ProviderPolicy(settings)

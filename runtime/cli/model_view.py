@@ -104,6 +104,8 @@ def lines(calls: Iterable[ModelCalled]) -> Iterator[str]:
         parts += [told, f"in {seconds(call.seconds)}"]
         sizes = f"{size(call.request.size_bytes)} out, {size(call.response.size_bytes)} back"
         names = f"request {call.request.ref[:12]}, response {call.response.ref[:12]}"
+        if call.sampled is not None:
+            names += f", sampled {call.sampled.ref[:12]}"
         line = ", ".join(part for part in [*parts, sizes, names] if part)
         yield visible_line(line, max_columns=None)
 

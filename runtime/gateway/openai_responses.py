@@ -230,5 +230,8 @@ class Responses(Shape):
 
 
 def forced(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the request as it leaves: the provider must not keep it, as it would by itself."""
-    return {**request, "store": False}
+    """Return the request as it leaves: the provider must not keep it, as it would by itself.
+
+    Some servers stream these answers unless they are told not to.
+    """
+    return {**request, "store": False, "stream": False}

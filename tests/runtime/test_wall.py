@@ -18,6 +18,7 @@ RESPONSES: dict[str, Any] = {"model": "m", "input": "hé"}
 MESSAGES: dict[str, Any] = {**CHAT, "max_tokens": 9}
 BY_API = {"openai.chat": CHAT, "openai.responses": RESPONSES, "anthropic.messages": MESSAGES}
 COUNT = {"anthropic.count_tokens": CHAT}
+FORCED = {"store": False, "stream": False}
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ async def test_a_plain_request_leaves_as_it_is_and_with_no_header_of_the_agents(
     request = {**BY_API, **COUNT}[api]
     answers, calls = await ask(tmp_path, settings(server, api), {"api": api, "request": request})
     (asked,), (answer,), (call,) = server.asked, answers, calls
-    assert asked.body == (request | {"store": False} if api == "openai.responses" else request)
+    assert asked.body == (request | FORCED if api == "openai.responses" else request)
     key = "x-api-key" if api.startswith("anthropic") else "authorization"
     assert KEY in asked.headers[key]
     known = {"host", "content-type", "content-length", "accept", "anthropic-version", key}
@@ -306,7 +307,7 @@ async def test_what_agents_always_send_and_nobody_needs_stays_here(
     answers, calls = await ask(tmp_path, settings(server, api), body, empty)
     assert [answer["status"] for answer in answers] == [200, 200]
     for asked in server.asked:
-        assert asked.body == BY_API[api] | ({"store": False} if "responses" in api else {})
+        assert asked.body == BY_API[api] | (FORCED if "responses" in api else {})
     assert "free text" not in str(server.asked)
     assert sorted(calls[0].dropped) == sorted(DROPPED[api])
     assert calls[1].dropped == []
