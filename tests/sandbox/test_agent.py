@@ -149,7 +149,7 @@ async def test_a_large_call_arrives_whole(sandbox, opened, program):
 
 
 async def test_a_dead_asker_is_no_error(sandbox, opened, program):
-    """The call of a process that was killed is cancelled, its answer goes nowhere, the next works."""
+    """A killed process's call is cancelled and its answer goes nowhere; the next call works."""
     text = """
 import subprocess, monastery_box as m
 child = subprocess.Popen(["python3", "-c", "import monastery_box as m; m.model({'child': 1})"])
