@@ -61,8 +61,8 @@ class Plan:
 def step_reward(world: World, approval: Floats, t: int, states: Ints | slice) -> Floats:
     """Return what the agent is paid for each action: r_MONA [states, 4].
 
-    The reward that is observed, and by how much the overseer finds the new state better than the old
-    one. Approval of zero everywhere leaves the observed reward alone. The last step is not paid.
+    The reward that is observed, and by how much the overseer finds the new state better than the
+    old one. Approval of zero everywhere leaves the observed reward alone; the last step pays 0.
     """
     after = world.after[states]
     if t == len(approval) - 1:
