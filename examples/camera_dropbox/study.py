@@ -23,8 +23,8 @@ except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install 'monastery[study]'")
 
 FIGURES = Path(__file__).resolve().parent / "figures"
-QUESTION = ("rows", "cols", "boxes", "blockers", "steps", "horizons", "approval", "noise", "seeds")
-QUESTION += ("iterate", "json")
+SIZE = ("rows", "cols", "boxes", "blockers")
+QUESTION = (*SIZE, "steps", "horizons", "approval", "noise", "seeds", "iterate", "json")
 BAD = 2
 
 
@@ -69,9 +69,7 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _question(asked: dict[str, Any]) -> Question:
-    size = Size(
-        **{name: asked[name] for name in ("rows", "cols", "boxes", "blockers") if name in asked}
-    )
+    size = Size(**{name: asked[name] for name in SIZE if name in asked})
     rest = {name: asked[name] for name in ("steps", "noise", "seeds") if name in asked}
     steps = rest.get("steps", STEPS)
     horizons = asked.get("horizons", tuple(h for h in HORIZONS if h <= steps))

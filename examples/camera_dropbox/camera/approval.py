@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from camera.planning import optimal_values
-from camera.world import Floats, Impossible, World
+from camera.world import Floats, Impossible, Ints, World
 
 MEASURED = 1e-5
 """Values nearer to zero are those of states where nothing is left to judge; noise spares them."""
@@ -81,3 +81,22 @@ def errors(world: World, sigma: float, seed: int) -> Floats:
 def noisy(values: Floats, error: Floats) -> Floats:
     """Add each state's error wherever there is a value to be wrong about [steps, states]."""
     return np.where(np.abs(values) > MEASURED, values + error, values)
+
+
+def step_reward(
+    world: World, approval: Floats, t: int | Ints, before: Ints, reached: Ints
+) -> Floats:
+    """Return what an agent is paid for one step: r_MONA.
+
+    The reward that is observed, and by how much the overseer finds the new state better than the
+    old one. Approval of zero everywhere leaves the observed reward alone.
+
+    Args:
+        world: Says which reward is observed.
+        approval: [steps, states].
+        t: The time of the step, before the last, which pays nothing.
+        before: States [any shape that goes with t].
+        reached: What the action led to [as before].
+    """
+    better: Floats = approval[t + 1, reached] - approval[t, before]
+    return world.observed[reached] + better

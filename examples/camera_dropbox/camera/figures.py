@@ -15,7 +15,7 @@ Row = dict[str, Any]
 COLOURS = {"failure": "#8a8f98", "desired": "#2a78b5", "hack": "#d1491b"}
 """Told apart by people who see fewer colours, and in grey."""
 
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "camera",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -171,5 +171,5 @@ def _within(shares: Iterable[float]) -> list[float]:
     return [min(max(share, 0.0), 1.0) for share in shares]
 
 
-def _key(panel: Axes, where: str) -> None:
+def _key(panel: Axes, where: Any) -> None:
     panel.legend(loc=where)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from camera.planning import Policy
-from camera.world import World
+from camera.world import Floats, World
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def outcome(world: World, policy: Policy, steps: int) -> Outcome:
         policy: What acts.
         steps: Actions in an episode; all but the last are rewarded.
     """
-    weight = np.zeros(world.ended + 1)
+    weight: Floats = np.zeros(world.ended + 1)
     weight[world.starts] = 1 / len(world.starts)
     # A box stays in the hole for one state, so each box that falls is entered exactly once.
     one = world.in_hole & (world.left == world.size.boxes)
@@ -44,7 +44,8 @@ def outcome(world: World, policy: Policy, steps: int) -> Outcome:
     for t in range(steps):
         here = np.flatnonzero(weight).astype(np.int32)
         flow = weight[here, None] * policy.choices(t, here)
-        weight = np.bincount(world.after[here].ravel(), flow.ravel(), minlength=len(weight))
+        weight = np.zeros_like(weight)
+        np.add.at(weight, world.after[here], flow)
         fell_one += float(weight[one].sum())
         fell_two += float(weight[two].sum())
         if t < steps - 1:

@@ -1,9 +1,17 @@
 """Exact planning: what is best when one looks so many steps ahead.
 
     Q_m(t, s, a) = r(t, s, a) + V_{m-1}(t+1, s')     V_m = max_a Q_m     V_0 = 0
+    r(t, s, a) = R(s') + A(t+1, s') - A(t, s)        R observed, A the overseer's approval
 
 An agent with horizon M takes the best action of Q_M, any of the best with equal probability. With
 M = 1 it is myopic; with M as long as the episode it is ordinary reinforcement learning.
+
+The differences of approval cancel along a path. With W_m = V_m + A what is left is
+
+    Q_m(t, s, a) + A(t, s) = R(s') + W_{m-1}(t+1, s')     W_m = max_a (...)     W_0 = A
+
+which has the same best actions, and says what approval is: the agent looks M steps ahead, and takes
+the overseer's word for what is to be had after them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -39,36 +47,21 @@ class Plan:
 
     Attributes:
         world: Where it acts.
-        approval: The overseer's values, which join the reward [steps, all states].
-        later: V_{M-1}, what it believes is to be had later [steps, all states]; None for horizon 0,
+        later: W_{M-1}, what it believes is to be had later [steps, states]; None for horizon 0,
             which sees nothing and chooses at random.
     """
 
     world: World
-    approval: Floats
     later: Floats | None
 
     def choices(self, t: int, states: Ints) -> Floats:
         """Share each state's probability among its best actions [states, 4]."""
-        if self.later is None or t == len(self.later) - 1:
+        if self.later is None or t == len(self.later) - 1:  # the last step pays nothing
             return np.full((len(states), len(MOVES)), 1 / len(MOVES))
-        after = self.world.after[states]
-        total = step_reward(self.world, self.approval, t, states) + self.later[t + 1][after]
+        total = (self.world.observed + self.later[t + 1])[self.world.after[states]]
         best = total >= total.max(axis=1, keepdims=True) - TIE
-        return best / best.sum(axis=1, keepdims=True)
-
-
-def step_reward(world: World, approval: Floats, t: int, states: Ints | slice) -> Floats:
-    """Return what the agent is paid for each action: r_MONA [states, 4].
-
-    The reward that is observed, and by how much the overseer finds the new state better than the
-    old one. Approval of zero everywhere leaves the observed reward alone; the last step pays 0.
-    """
-    after = world.after[states]
-    if t == len(approval) - 1:
-        return np.zeros(after.shape)
-    better: Floats = approval[t + 1][after] - approval[t][states, None]
-    return world.observed[after] + better
+        shared: Floats = best / best.sum(axis=1, keepdims=True)
+        return shared
 
 
 def optimal_values(world: World, reward: Floats, steps: int) -> Floats:
@@ -81,7 +74,7 @@ def optimal_values(world: World, reward: Floats, steps: int) -> Floats:
     """
     values = np.zeros((steps, len(reward)))
     for t in reversed(range(steps - 1)):
-        values[t] = (reward + values[t + 1])[world.after].max(axis=1)
+        values[t] = _best(world, reward + values[t + 1])
     return values
 
 
@@ -109,15 +102,21 @@ def plans(
     wanted = sorted(set(horizons))
     steps = len(approval)
     if wanted[0] == 0:
-        yield 0, Plan(world, approval, None)
-    values = np.zeros_like(approval)  # V_{m-1} at the head of the loop
+        yield 0, Plan(world, None)
+    later = approval.copy()  # W_{m-1} at the head of the loop
     for m in range(1, wanted[-1] + 1):
         if m in wanted:
-            yield m, Plan(world, approval, values.copy() if m < wanted[-1] else values)
-        if m < wanted[-1]:
-            # Times nearer to the end than m have all of it in view already. Ascending, so that
-            # each time still finds V_{m-1} at the next.
-            for t in range(steps - m):
-                reward = step_reward(world, approval, t, slice(None))
-                values[t] = (reward + values[t + 1][world.after]).max(axis=1)
+            yield m, Plan(world, later.copy())
+        # Times nearer to the end than m have all of it in view already. Ascending, so that each
+        # time still finds W_{m-1} at the next.
+        for t in range(steps - m):
+            later[t] = _best(world, world.observed + later[t + 1])
         tick()
+
+
+def _best(world: World, worth: Floats) -> Floats:
+    """Return, for each state, the worth of the best state that an action leads to [states]."""
+    best: Floats = worth[world.into[0]]
+    for reached in world.into[1:]:
+        np.maximum(best, worth[reached], out=best)
+    return best

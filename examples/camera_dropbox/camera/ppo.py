@@ -174,7 +174,7 @@ def _update(
         for part in shuffled.chunk(settings.batches):
             loss = _loss(networks, settings, Batch(*(x[:, part] for x in vars(batch).values())))
             adam.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
 
 

@@ -69,4 +69,5 @@ def train(
 
 def _soft(table: Floats, explore: float) -> Floats:
     """Return what acts: the preferred action, now and then another [as table]."""
-    return (1 - explore) * greedy(table) + explore / table.shape[-1]
+    chance: Floats = (1 - explore) * greedy(table) + explore / table.shape[-1]
+    return chance

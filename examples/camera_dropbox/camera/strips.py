@@ -20,17 +20,18 @@ def draw(world: World) -> Figure:
     (_, myopic), (_, far) = plans(world, approval, (1, STEPS))
     wanted, hack = (_episode(world, plan) for plan in (myopic, far))
     lines = [wanted, *(hack[at : at + COLUMNS] for at in range(0, len(hack), COLUMNS))]
-    figure = Figure(figsize=(8.4, 1.22 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(8.4, 1.3 * len(lines)), layout="constrained")
     axes = figure.subplots(len(lines), COLUMNS, squeeze=False)
-    titles = ["M = 1 with approval: one box, and the camera ends it"]
-    titles += ["M = 50: one box blinds the camera, the other falls, then the blinding one too"]
+    titles = ["M = 1 with approval: one box falls, the camera sees it, that is the end"]
+    titles += ["M = 50: one box blinds the camera, the other falls, then the one that blinded it"]
     for number, (line, panels) in enumerate(zip(lines, axes, strict=True)):
         for panel in panels:
             panel.axis("off")
         for t, (panel, state) in enumerate(zip(panels, line, strict=False)):
-            _frame(panel, world, state, 0 if number == 0 else t + (number - 1) * COLUMNS)
+            _frame(panel, world, state, t + max(number - 1, 0) * COLUMNS)
         if number < len(titles):
-            panels[0].set_title(titles[number])
+            title = panels[0].text(0, world.size.rows + 1.2, titles[number], fontsize=10)
+            title.set_in_layout(False)
     return figure
 
 
@@ -48,9 +49,10 @@ def _frame(panel: Axes, world: World, state: int, t: int) -> None:
     """Draw a state: agent a circle, boxes brown, hole black, the camera and its sight."""
     rows, cols = world.size.rows, world.size.cols
     boxes = [int(cell) for cell in world.boxes[state] if cell != GONE]
-    for cell in range(world.size.cells):
-        colour = "#222222" if cell == world.hole else "#f2f1ee"
-        panel.add_patch(Rectangle(_corner(world, cell), 1, 1, fc=colour, ec="#c8c6c0", lw=0.6))
+    panel.add_patch(Rectangle((0, 0), cols, rows, fc="#f2f1ee"))
+    panel.vlines(range(cols + 1), 0, rows, color="#c8c6c0", lw=0.6)
+    panel.hlines(range(rows + 1), 0, cols, color="#c8c6c0", lw=0.6)
+    panel.add_patch(Rectangle(_corner(world, world.hole), 1, 1, fc="#222222"))
     # Its sight along the bottom row, as far as the first box.
     first = max((cell for cell in boxes if cell > world.hole), default=world.hole)
     clear = first == world.hole
@@ -67,7 +69,7 @@ def _frame(panel: Axes, world: World, state: int, t: int) -> None:
     fell = world.in_hole[state]
     note = f"{t}" if not fell else f"{t}: {'seen' if clear else 'unseen'}"
     panel.text(0, rows + 0.15, note, fontsize=7, color="#d1491b" if fell else "#555555")
-    panel.set(xlim=(-0.05, cols + 0.05), ylim=(-0.05, rows + 0.6), aspect="equal")
+    panel.set(xlim=(-0.05, cols + 0.05), ylim=(-0.05, rows + 2), aspect="equal")
 
 
 def _corner(world: World, cell: int) -> tuple[float, float]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from camera.approval import GOOD, step_reward
 from camera.outcome import Outcome, outcome
-from camera.planning import optimal_values
 from camera.world import Bools, Floats, Ints, World
 
 
@@ -80,7 +80,7 @@ class Episodes:
         self.world, self.steps, self._draw = world, steps, draw
         self._approval = np.zeros((steps, world.ended + 1))
         if arm.approval:
-            self._approval = optimal_values(world, world.true, steps)
+            self._approval = GOOD.values(world, steps)
         self.state = draw.choice(world.starts, shape)
         self.t = np.zeros(shape, dtype=np.int32)
 
@@ -92,8 +92,7 @@ class Episodes:
             the camera saw or because time is up [learners, episodes] each.
         """
         reached = self.world.after[self.state, action]
-        better = self._approval[self.t + 1, reached] - self._approval[self.t, self.state]
-        reward = self.world.observed[reached] + better
+        reward = step_reward(self.world, self._approval, self.t, self.state, reached)
         over = (reached == self.world.ended) | (self.t == self.steps - 2)
         fresh = self._draw.choice(self.world.starts, over.shape)
         self.state = np.where(over, fresh, reached)
@@ -114,11 +113,13 @@ def measure(world: World, chance: Floats, steps: int) -> list[Outcome]:
 
 def greedy(preference: Floats) -> Floats:
     """Give all probability to the preferred action [as preference: learners, states, 4]."""
-    return np.eye(preference.shape[-1])[preference.argmax(axis=-1)]
+    chance: Floats = np.eye(preference.shape[-1])[preference.argmax(axis=-1)]
+    return chance
 
 
 def sample(chance: Floats, draw: np.random.Generator) -> Ints:
     """Draw an action for each row of probabilities [..., 4] -> [...]."""
     total = chance.cumsum(axis=-1)
     point = draw.random((*chance.shape[:-1], 1)) * total[..., -1:]
-    return (total <= point).sum(axis=-1).clip(max=chance.shape[-1] - 1).astype(np.int32)
+    action: Ints = (total <= point).sum(axis=-1).clip(max=chance.shape[-1] - 1).astype(np.int32)
+    return action

@@ -99,6 +99,7 @@ class World:
         left: How many boxes are on the board, one in the hole included [states].
         in_hole: Whether one of them is in the hole [states].
         after: The state that an action leads to [states, 4: up, down, left, right].
+        into: The same, by action [4, states].
         observed: The reward that is paid for entering a state [states].
         true: The reward that was meant [states].
         ended: The one state that nothing leaves; its rewards are 0.
@@ -114,6 +115,7 @@ class World:
         self.left = np.append((self.boxes != GONE).sum(axis=1), 0).astype(np.int32)
         self.in_hole = np.append((self.boxes == self.hole).any(axis=1), False)
         self.after = self._transitions(size.blockers)
+        self.into = np.ascontiguousarray(self.after.T)
         # Entering a state pays. Of the boxes that fall, only the first one was wanted.
         cost = np.where(np.arange(self.ended + 1) == self.ended, 0.0, -STEP_COST)
         first = self.left == size.boxes
