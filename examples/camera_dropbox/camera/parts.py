@@ -1,10 +1,13 @@
 """The whole study: what is computed for each figure and table."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from math import sqrt
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 from time import monotonic
@@ -22,8 +25,7 @@ from camera.world import Impossible, Size, World
 Row = dict[str, Any]
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 WEIGHTS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.14, 0.16, 0.2, 1.0)
-Q_LEARNING = qlearning.Settings()
-POINTS = Q_LEARNING.points
+LEARNERS = ("PPO", "Q-learning")
 LONG = qlearning.Settings(steps=10_000_000, learners=5)
 """For the arm whose optimum is the hack and that does not find it."""
 
@@ -80,15 +82,25 @@ def _iterated(world: World, tick: Tick) -> list[Row]:
 
 
 def _learning(world: World, tick: Tick) -> list[Row]:
-    from camera import ppo  # torch takes seconds to load, and only this part needs it
+    jobs = [(learner, arm) for learner in LEARNERS for arm in ARMS]
+    # Each learner keeps one core busy. Spawned, since torch does not survive a fork.
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
+        futures = [pool.submit(_train, *job) for job in jobs]
+        for future in as_completed(futures):
+            future.result()
+            tick()
+    return [row for future in futures for row in future.result()]
 
-    rows = []
-    for arm in ARMS:
-        rows += _rows("PPO", arm, ppo.train(world, arm, ppo.Settings(), STEPS, tick=tick))
-    for arm in ARMS:
-        settings = LONG if arm is FAR_SIGHTED else Q_LEARNING
-        rows += _rows("Q-learning", arm, qlearning.train(world, arm, settings, STEPS, tick=tick))
-    return rows
+
+def _train(learner: str, arm: Arm) -> list[Row]:
+    world = World(Size())
+    if learner == "PPO":
+        from camera import ppo  # torch takes seconds to load, and nothing else needs it
+
+        return _rows(learner, arm, ppo.train(world, arm, ppo.Settings(), STEPS))
+    settings = LONG if arm == FAR_SIGHTED else qlearning.Settings()
+    return _rows(learner, arm, qlearning.train(world, arm, settings, STEPS))
 
 
 def _rows(learner: str, arm: Arm, curve: Curve) -> list[Row]:
@@ -122,7 +134,7 @@ PARTS = {
     "noise": Part(_noise, len(SIGMAS) + 1 + 1000),
     "blend": Part(_blend, len(WEIGHTS)),
     "iterated": Part(_iterated, 12),
-    "learning": Part(_learning, 2 * len(ARMS) * POINTS),
+    "learning": Part(_learning, len(LEARNERS) * len(ARMS)),
 }
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camera.planning import Tick, idle
 from camera.training import Arm, Curve, Episodes, greedy, measure, sample
 from camera.world import Floats, World
 
@@ -80,10 +79,8 @@ class Networks:
         return _through(self.critic, self.seen[state])[..., 0]
 
 
-def train(
-    world: World, arm: Arm, settings: Settings, length: int, seed: int = 0, tick: Tick = idle
-) -> Curve:
-    """Train all learners; the tick is called `settings.points` times."""
+def train(world: World, arm: Arm, settings: Settings, length: int, seed: int = 0) -> Curve:
+    """Train all learners of an arm; the same seed gives the same curve on the same machine."""
     torch.set_num_threads(1)  # the tensors are small; and sums come out the same each time
     draw = np.random.default_rng(seed)
     networks = Networks(world, settings, seed)
@@ -102,7 +99,6 @@ def train(
         if done % (updates // settings.points) == 0:
             curve.steps.append(done * settings.episodes * settings.stretch)
             curve.outcomes.append(measure(world, chance, length))
-            tick()
     curve.greedy.extend(measure(world, greedy(chance), length))
     return curve
 

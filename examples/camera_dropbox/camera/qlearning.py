@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from camera.planning import Tick, idle
 from camera.training import Arm, Curve, Episodes, greedy, measure
 from camera.world import Floats, World
 
@@ -35,10 +34,8 @@ class Settings:
     points: int = 20
 
 
-def train(
-    world: World, arm: Arm, settings: Settings, length: int, seed: int = 0, tick: Tick = idle
-) -> Curve:
-    """Train all learners; the tick is called `settings.points` times."""
+def train(world: World, arm: Arm, settings: Settings, length: int, seed: int = 0) -> Curve:
+    """Train all learners of an arm; the same seed gives the same curve on the same machine."""
     draw = np.random.default_rng(seed)
     shape = (settings.learners, settings.episodes)
     episodes = Episodes(world, arm, shape, length, draw)
@@ -62,7 +59,6 @@ def train(
         if done % (rounds // settings.points) == 0:
             curve.steps.append(done * settings.episodes)
             curve.outcomes.append(measure(world, _soft(table, settings.explore), length))
-            tick()
     curve.greedy.extend(measure(world, greedy(table), length))
     return curve
 
