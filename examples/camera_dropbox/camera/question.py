@@ -42,7 +42,7 @@ class Question:
         """Refuse what has no answer.
 
         Raises:
-            Impossible: A horizon beyond the episode, no seed, no round.
+            Impossible: A horizon beyond the episode, no seed, no round, no place for the boxes.
         """
         if self.steps < 2:
             raise Impossible(f"{self.steps} steps are no episode: 2 at least")
@@ -57,6 +57,8 @@ class Question:
             raise Impossible(f"{self.seeds} seeds: from 1 to {SEEDS_AT_MOST:,}")
         if self.rounds is not None and self.rounds < 1:
             raise Impossible(f"{self.rounds} rounds of approval: 1 at least")
+        if max(self.size.rows - 2, 0) * max(self.size.cols - 2, 0) < self.size.boxes:
+            raise _no_start(self.size)  # before a large world is built for nothing
 
     @property
     def ticks(self) -> int:
@@ -92,11 +94,7 @@ def answer(
     """
     world = world or World(question.size)
     if not len(world.starts):
-        size = question.size
-        raise Impossible(
-            f"{size.rows}x{size.cols} with {size.boxes} boxes has no start state: all boxes must "
-            f"stand off the edges; a larger grid or fewer boxes"
-        )
+        raise _no_start(question.size)
     values = question.approval.values(world, question.steps)
     found: dict[Key, list[Outcome]] = {}
     for seed in range(question._draws):
@@ -110,6 +108,13 @@ def answer(
         for horizon in horizons
         for number in rounds
     ]
+
+
+def _no_start(size: Size) -> Impossible:
+    return Impossible(
+        f"{size.rows}x{size.cols} with {size.boxes} boxes has no start state: all boxes must stand "
+        f"off the edges; a larger grid or fewer boxes"
+    )
 
 
 def _outcomes(
