@@ -76,14 +76,16 @@ def test_a_far_sighted_table_learns_to_hack_where_the_way_is_short() -> None:
 
 
 def test_ppo_learns_what_was_wanted_when_myopic() -> None:
-    """A few networks, a few thousand steps."""
+    """Two networks, 20,000 steps at ten times the usual rate."""
     pytest.importorskip("torch", reason="networks need the extra `train`")
     from camera import ppo
 
-    settings = ppo.Settings(learners=2, steps=40_000, points=2)
+    settings = ppo.Settings(
+        learners=2, steps=20_000, points=4, episodes=10, stretch=40, rate=1e-2
+    )
     curve = ppo.train(WORLD, MONA, settings, STEPS)
-    first, last = (np.mean([found.desired for found in point]) for point in curve.outcomes)
-    assert last > first > 0.15
+    first, *_, last = (np.mean([found.desired for found in point]) for point in curve.outcomes)
+    assert first < 0.4
     assert last > 0.6
     assert all(found.hack < 0.01 for found in curve.outcomes[-1])
 

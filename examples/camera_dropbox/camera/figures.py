@@ -105,9 +105,9 @@ def iterated(rows: list[Row]) -> Figure:
         label = name.replace("_", " ")
         right.plot([row["round"] for row in rows], points, style, ms=3, c="#333333", label=label)
     right.set_ylabel("mean return")
-    for panel in (left, right):
+    for panel, where in ((left, "center left"), (right, "upper left")):
         panel.set_xlabel("round of approval")
-        _key(panel, "center left")
+        _key(panel, where)
     return figure
 
 

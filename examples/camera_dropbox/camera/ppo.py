@@ -170,7 +170,7 @@ def _update(
         for part in shuffled.chunk(settings.batches):
             loss = _loss(networks, settings, Batch(*(x[:, part] for x in vars(batch).values())))
             adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             adam.step()
 
 
