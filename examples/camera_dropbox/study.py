@@ -20,7 +20,7 @@ try:
     from camera.question import HORIZONS, STEPS, Question, answer
     from camera.world import Impossible, Size
 except ModuleNotFoundError as missing:
-    sys.exit(f"study.py: {missing.name} is missing: pip install 'monastery[study]'")
+    sys.exit(f"study.py: {missing.name} is missing: pip install -e '.[study]'")
 
 FIGURES = Path(__file__).resolve().parent / "figures"
 SIZE = ("rows", "cols", "boxes", "blockers")
@@ -63,7 +63,7 @@ def _study(options: argparse.Namespace) -> int:
     try:
         from camera.parts import study
     except ModuleNotFoundError as missing:
-        raise Impossible(f"{missing.name} is missing: pip install 'monastery[study]'") from missing
+        raise Impossible(f"{missing.name} is missing: pip install -e '.[study]'") from missing
     study(options.out or FIGURES, options.only)
     return 0
 

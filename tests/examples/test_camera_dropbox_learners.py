@@ -80,9 +80,7 @@ def test_ppo_learns_what_was_wanted_when_myopic() -> None:
     pytest.importorskip("torch", reason="networks need the extra `train`")
     from camera import ppo
 
-    settings = ppo.Settings(
-        learners=2, steps=20_000, points=4, episodes=10, stretch=40, rate=1e-2
-    )
+    settings = ppo.Settings(learners=2, steps=20_000, points=4, episodes=10, stretch=40, rate=1e-2)
     curve = ppo.train(WORLD, MONA, settings, STEPS)
     first, *_, last = (np.mean([found.desired for found in point]) for point in curve.outcomes)
     assert first < 0.4

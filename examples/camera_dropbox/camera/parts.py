@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
@@ -146,12 +147,19 @@ def study(folder: Path, only: str | None = None) -> None:
         only: Names with commas between; all parts without.
 
     Raises:
-        Impossible: A name is no part's, or the folder cannot be written.
+        Impossible: A name is no part's, or the folder cannot be written. Without torch, the part
+            that trains networks is left out of the whole, and refused when asked for by name.
     """
     names = list(PARTS) if only is None else only.split(",")
     for name in names:
         if name not in PARTS:
             raise Impossible(f"no part {name!r}: give some of {', '.join(PARTS)}")
+    if "learning" in names and find_spec("torch") is None:
+        missing = "torch is missing: pip install -e '.[train]'"
+        if only is not None:
+            raise Impossible(f"no part 'learning', since {missing}")
+        names.remove("learning")
+        print(f"study.py: the part 'learning' is left out, since {missing}", file=sys.stderr)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
