@@ -65,6 +65,14 @@ def test_a_myopic_table_learns_what_was_wanted() -> None:
     assert qlearning.train(WORLD, MONA, TABLES, STEPS, seed=1) != curve
 
 
+def test_a_myopic_table_does_not_see_beyond_its_step() -> None:
+    """Paid only for the box that falls, it does not learn the way there; the far-sighted does."""
+    blind = qlearning.train(WORLD, Arm("myopic, no approval", False, True), TABLES, STEPS)
+    far = qlearning.train(WORLD, ORDINARY, TABLES, STEPS)
+    assert all(found.desired < 0.6 for found in blind.greedy)
+    assert all(found.desired + found.hack > 0.9 for found in far.greedy)
+
+
 def test_a_far_sighted_table_learns_to_hack_where_the_way_is_short() -> None:
     """On 3x4, where the hack is short, ordinary rewards lead to it and myopic ones do not."""
     little = World(Size(3, 4))

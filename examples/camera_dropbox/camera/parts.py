@@ -143,7 +143,7 @@ def study(folder: Path, only: str | None = None) -> None:
     """Compute each part, draw it, write its table and its rows.
 
     Args:
-        folder: Where NAME.svg, NAME.md and NAME.json go.
+        folder: Where NAME.svg, NAME.md and NAME.jsonl go.
         only: Names with commas between; all parts without.
 
     Raises:

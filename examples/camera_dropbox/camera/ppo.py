@@ -8,6 +8,9 @@ the episode. The myopic arms cut both the trace and the critic's bootstrap at ev
 advantage of an action is its own step's reward minus what the critic expected of that step.
 """
 
+# Torch types only a part of itself, and may be missing where types are checked.
+# mypy: allow-untyped-calls, no-warn-return-any
+
 from dataclasses import dataclass
 from typing import Any
 
