@@ -69,3 +69,4 @@ types: venv
 	@cd scripts && $(MYPY) demo
 	@cd scripts && $(MYPY) fuzz
 	@cd scripts && $(MYPY) verify.py
+	@cd examples/camera_dropbox && $(MYPY) study.py

@@ -1,0 +1,1 @@
+"""Camera Dropbox: a gridworld in which a robot can cheat the camera that watches it."""
