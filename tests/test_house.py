@@ -9,11 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runtime", "sandbox", "auditor", "policies")
-NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner"}
+NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner", "credit"}
 """What every room may import of the runtime: nouns and protocols; and who a process is."""
 
 PURE = {"records", "ports", "errors", "events", "gate", "draw", "cases", "canonical", "project"}
-PURE |= {"content", "merkle", "note"}
+PURE |= {"content", "merkle", "note", "credit"}
 """Modules that do no input or output: they may import each other, and libraries that are pure."""
 
 HEAVY = {"docker": "sandbox", "torch": "policies", "openai": "policies", "anthropic": "policies"}
@@ -64,7 +64,17 @@ def test_what_is_pure_stays_pure(name: str) -> None:
     """The nouns, the gate and the draw touch no file, no clock and no network."""
     allowed_libraries = {"pydantic", "msgspec"}
     standard = {"base64", "binascii", "collections", "contextlib", "dataclasses", "datetime"}
-    standard |= {"functools", "hashlib", "hmac", "pathlib", "re", "secrets", "statistics", "typing"}
+    standard |= {
+        "functools",
+        "hashlib",
+        "hmac",
+        "math",
+        "pathlib",
+        "re",
+        "secrets",
+        "statistics",
+        "typing",
+    }
     for imported in _imports(ROOT / "runtime" / f"{name}.py"):
         first, *rest = imported.split(".")
         if first == "monastery":

@@ -1,4 +1,4 @@
-"""Credit: what a learner is handed for a segment, and what it never is."""
+"""Segment lines: what a line holds for a segment, and what it never does."""
 
 import json
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from monastery.runtime.credit import export_lines
 from monastery.runtime.errors import AuditFailed
 from monastery.runtime.records import Outcome, Step
+from monastery.runtime.segment_lines import export_lines
 from monastery.runtime.store import Store
 from tests.runtime.world import Notebook, SetAuditor, Small, approve
 
