@@ -59,6 +59,14 @@ class Earned:
         """Score times weight, as the journal has it; None when nothing was measured."""
         return None if self.score is None else self.score * self.weight
 
+    @property
+    def share(self) -> float:
+        """How many segments this one speaks for in a sum.
+
+        1/probability where only audited ones speak; 1 where a judge speaks for each.
+        """
+        return 1.0 if self.judged is not None else self.weight
+
     def value(self, baseline: float = 0.0) -> float | None:
         """Return an estimate of (score - baseline) whose mean over the draw is exactly that.
 

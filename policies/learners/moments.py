@@ -33,8 +33,8 @@ class Segment:
         earned: What is known of its worth.
         logprobs: [L] float64: of each action under the policy that chose it; 0 where none was.
             None when not recorded: then the policy that learns counts as the one that chose.
-        rewards: [L] float64: the part of the score that each input's action earned, where the audit
-            told; their sum is the score. None: all of it is earned with the last action.
+        rewards: [L] float64: the part of the score that each action earned, where the audit told;
+            over the actions they add up to the score. None: the last action earns all of it.
 
     Raises:
         BadInput: The arrays do not fit together.
@@ -55,7 +55,7 @@ class Segment:
             if array is not None and array.shape != (length,):
                 raise BadInput(f"a segment's {name} are {array.shape}; they need to be ({length},)")
         if self.rewards is not None and self.earned.score is not None:
-            total = float(self.rewards.sum())
+            total = float(self.rewards[self.chosen].sum())
             if not np.isclose(total, self.earned.score):
                 raise BadInput(f"rewards add up to {total!r}; the score is {self.earned.score!r}")
 

@@ -1,0 +1,172 @@
+"""What the learners on torch have in common: one moment's gradient, added up and then divided.
+
+Strict, the default: the state crosses a boundary as numbers, cut from the graph that made it, and
+the memory of a moment's graph is given back before the next is read. I1 and I2 hold (docs/learning.md).
+
+Attached: the state keeps its graph until the step, so that earlier moments are trained to *remember*
+what later ones need, and still not to bring about what is rewarded there. I1 holds, I2 does not, and
+memory grows with the run.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from monastery.policies.learners.learner import Update
+from monastery.policies.learners.moments import Moment, Segment
+from monastery.policies.learners.networks import Network, State
+from monastery.policies.learners.watch import Watch
+from monastery.runtime.errors import BadInput
+
+MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
+def adamw(learning_rate: float) -> MakeOptimizer:
+    """Return what makes the usual optimiser: AdamW without decay, fused, which is quicker."""
+
+    def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0, fused=True)
+
+    return make
+
+
+class TorchLearner:
+    """Learns one moment at a time.
+
+    Args:
+        network: The policy; it is changed by `step`.
+        optimizer: Makes what changes it. It may remember earlier steps, as Adam does.
+        attached: Whether the state keeps its graph across boundaries.
+
+    Attributes:
+        watch: Sees gradients, for a boundary check.
+    """
+
+    def __init__(self, network: Network, optimizer: MakeOptimizer, *, attached: bool) -> None:
+        self.network = network
+        self.attached = attached
+        self.watch: Watch | None = None
+        self._parameters = [one for one in network.parameters() if one.requires_grad]
+        self._optimizer = optimizer(self._parameters)
+        self._state: State = None
+        self._index = 0
+        self._moments = 0
+        self._pending: Tensor | None = None
+
+    def begin(self) -> None:
+        """Begin a run: forget the state of the last one."""
+        self._state, self._index = None, 0
+
+    def learn(self, moment: Moment) -> Update:
+        """Add what one moment teaches to the next step, and go on past its boundary.
+
+        Raises:
+            BadInput: The moment is not of the kind that this policy reads and chooses.
+        """
+        for segment in moment.alternatives:
+            self._check(segment)
+        before, loss, actions, after = self._state, 0.0, 0, None
+        wanted = self._advantages(moment)
+        taught = sum(one is not None for one in wanted)
+        for number, (segment, advantage) in enumerate(
+            zip(moment.alternatives, wanted, strict=True)
+        ):
+            live, teaches = number == moment.live, advantage is not None and segment.chosen.any()
+            if not live and not teaches:
+                continue
+            with torch.set_grad_enabled(bool(teaches) or self.attached):
+                features, state = self.network(self._inputs(segment), before)
+                if advantage is not None and teaches:
+                    one = self._loss(segment, advantage, features[0]) / taught
+                    loss, actions = loss + one.item(), actions + int(segment.chosen.sum())
+                    self._add(one)
+            if live:
+                after = state
+        self._cross(after)
+        self._moments += 1
+        return Update(loss, actions, tuple(wanted))
+
+    def gather(self) -> int:
+        """Leave the mean gradient over all moments since the last step in the parameters.
+
+        Returns:
+            How many moments there were.
+        """
+        if self._pending is not None:
+            self._pending.backward()  # type: ignore[no-untyped-call]
+            self._pending = None
+            self._state = self.network.map_state(self._state, Tensor.detach)
+        moments, self._moments = self._moments, 0
+        for parameter in self._parameters:
+            if parameter.grad is not None and moments:
+                parameter.grad /= moments
+        return moments
+
+    def step(self) -> int:
+        """Change the policy by the mean over all moments since the last step, measured or not."""
+        moments = self.gather()
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return moments
+
+    def gradient(self) -> list[Tensor | None]:
+        """Return what was added up so far, a tensor for each parameter, and begin anew."""
+        found = [parameter.grad for parameter in self._parameters]
+        self._optimizer.zero_grad(set_to_none=True)
+        return found
+
+    def _advantages(self, moment: Moment) -> list[float | None]:
+        """Return, for each alternative, what `_loss` is given for it; None: it teaches nothing."""
+        return moment.advantages()
+
+    @abstractmethod
+    def _loss(self, segment: Segment, advantage: float, features: Tensor) -> Tensor:
+        """Return the loss of one segment from its features [L, H]."""
+
+    def _chosen(self, segment: Segment, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return features [n, H], actions [n] and old log-probabilities of what was chosen.
+
+        Only where something was chosen: a head over a vocabulary is most of a small model's work.
+        """
+        where = torch.from_numpy(segment.chosen)
+        actions = torch.from_numpy(segment.actions)[where]
+        old = segment.logprobs
+        told = None if old is None else torch.from_numpy(old)[where].to(features.dtype)
+        return features[where], actions, told
+
+    def _watched(self, output: Tensor) -> Tensor:
+        return output if self.watch is None else self.watch.output(self._index, output)
+
+    def _add(self, loss: Tensor) -> None:
+        if self.attached:
+            self._pending = loss if self._pending is None else self._pending + loss
+        else:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def _cross(self, state: State) -> None:
+        """Go past the boundary: here, and nowhere else, a state goes from a moment to the next."""
+        watch, index = self.watch, self._index
+        if watch is not None:
+            state = self.network.map_state(state, lambda one: watch.boundary(index, one))
+        self._state = state if self.attached else self.network.map_state(state, self._cut)
+        self._index += 1
+
+    def _cut(self, tensor: Tensor) -> Tensor:
+        return tensor.detach()
+
+    def _inputs(self, segment: Segment) -> Tensor:
+        return torch.from_numpy(segment.inputs).unsqueeze(0)
+
+    def _check(self, segment: Segment) -> None:
+        network, shape = self.network, segment.inputs.shape
+        wide = network.observations
+        if (len(shape) == 1) != (wide is None) or (wide is not None and shape[1:] != (wide,)):
+            reads = "numbers, [L]" if wide is None else f"observations, [L, {wide}]"
+            raise BadInput(f"the segment's inputs are {list(shape)}; this policy reads {reads}")
+        if segment.actions.max() >= network.actions:
+            raise BadInput(
+                f"the segment has action {segment.actions.max()}; this policy has"
+                f" {network.actions}, counted from 0"
+            )
