@@ -65,7 +65,7 @@ class ActorCritic(TorchLearner):
         return segment.earned.share * loss
 
     def _rewards(self, segment: Segment, worth: float, like: Tensor) -> Tensor:
-        """Return each action's reward [n]: they add up to the score, or to what a judge makes of it.
+        """Return each action's reward [n]: they add up to the score, or to the judged value.
 
         The weight 1/p is not in them but on the whole loss, so that the critic learns scores.
         """

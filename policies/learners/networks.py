@@ -2,7 +2,7 @@
 
 Every network of this package has the same shape, so that any learner works with any of them:
 
-    features, state = network(inputs, state)      # [B, L(, D)] -> [B, L, H]; state None: a run begins
+    features, state = network(inputs, state)   # [B, L(, D)] -> [B, L, H]; state None: run begins
     logits, values = network.choose(features), network.value(features)
 
 The state is what is remembered: a tree of tensors that only `map_state` looks into.

@@ -1,11 +1,12 @@
 """What the learners on torch have in common: one moment's gradient, added up and then divided.
 
 Strict, the default: the state crosses a boundary as numbers, cut from the graph that made it, and
-the memory of a moment's graph is given back before the next is read. I1 and I2 hold (docs/learning.md).
+the memory of a moment's graph is given back before the next is read. I1 and I2 hold, see
+docs/learning.md.
 
-Attached: the state keeps its graph until the step, so that earlier moments are trained to *remember*
-what later ones need, and still not to bring about what is rewarded there. I1 holds, I2 does not, and
-memory grows with the run.
+Attached: the state keeps its graph until the step, so that earlier moments are trained to
+*remember* what later ones need, and still not to bring about what is rewarded there. I1 holds, I2
+does not, and memory grows with the run.
 """
 
 from abc import abstractmethod

@@ -1,8 +1,8 @@
 """A small causal transformer whose state is the keys and values of what it has read.
 
 Keys and values that come from a state are read like any others; whether a gradient goes into them
-is the state's affair. A learner that cuts its state at the boundary gets a transformer for which the
-past is fixed context, and one that does not gets the usual one.
+is the state's affair. A learner that cuts its state at the boundary gets a transformer for which
+the past is fixed context, and one that does not gets the usual one.
 """
 
 import math
@@ -94,9 +94,10 @@ class _Block(nn.Module):
         return x + self.mlp(self.before_mlp(x)), (keys, values)
 
     def _bias(self, length: int, total: int, like: Tensor) -> Tensor:
-        """Return what is added to attention [heads, L, S]: less for what is further back (ALiBi,
-        Press et al. 2022), which needs no positions, so that a run may be of any length; and no
-        attention to what comes later.
+        """Return what is added to attention, [heads, L, S].
+
+        Less for what is further back (ALiBi, Press et al. 2022), which needs no positions, so that
+        a run may be of any length; and no attention to what comes later.
         """
         slopes: Tensor = self.slopes  # type: ignore[assignment]
         here = torch.arange(total - length, total).unsqueeze(-1)
