@@ -25,6 +25,7 @@ from monastery.policies.learners import rehearsal
 from monastery.policies.learners.moments import Moment
 from monastery.policies.learners.rehearsal import Kind, RehearsedStep
 from monastery.policies.learners.watch import Watch
+from monastery.runtime.errors import BadInput
 
 Gradients = Mapping[int | None, Sequence[Any]]
 """The gradient of each moment's loss [a tensor or array for each parameter]; under None, of all."""
@@ -45,7 +46,7 @@ class CheckableLearner(Protocol):
     """A learner that shows what it adds up, as those of this package do."""
 
     attached: bool
-    watch: Watch | None
+    watch: Any
 
     def begin(self) -> None:
         """See `Learner.begin`."""
@@ -148,6 +149,9 @@ def check_boundary(make: Callable[[], Subject], *, seed: int = 0) -> list[Findin
     Args:
         make: Makes the same subject every time: torch's seed is set before.
         seed: Of the runs that it is played.
+
+    Raises:
+        BadInput: What was made is no subject.
     """
     return _Check(make, seed).findings()
 
@@ -156,6 +160,9 @@ class _Check:
     def __init__(self, make: Callable[[], Subject], seed: int) -> None:
         self._make, self._seed = make, seed
         subject = self._new()
+        if not all(hasattr(subject, name) for name in ("kind", "strict", "play")):
+            made = type(subject).__name__
+            raise BadInput(f"got a {made}; return a LearnerSubject or a TrainerSubject")
         self._kind, self._strict = subject.kind, subject.strict
         self._run = rehearsal.rehearse(self._kind, seed)
         self._base = self._play(self._run)
@@ -269,10 +276,8 @@ class _Check:
 
 
 def _everything(seen: _Seen) -> list[Any]:
-    return [
-        *seen.watch.outputs.values(),
-        *(one for all_ in seen.gradients.values() for one in all_),
-    ]
+    told = [one for gradients in seen.gradients.values() for one in gradients]
+    return [*seen.watch.outputs.values(), *told]
 
 
 def _total(seen: _Seen) -> list[Any]:

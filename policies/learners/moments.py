@@ -65,6 +65,23 @@ class Segment:
         chosen: NDArray[np.bool_] = self.actions != NOTHING
         return chosen
 
+    def action_rewards(self, worth: float) -> NDArray[np.float64]:
+        """Return the reward of each of the n actions, [n]; they add up to `worth`.
+
+        What the audit did not give to single actions, the last one earns.
+
+        Args:
+            worth: The score, or what a judge made of it.
+        """
+        chosen = self.chosen
+        if self.rewards is None or self.earned.score is None:
+            rewards = np.zeros(int(chosen.sum()))
+            rewards[-1] = worth
+            return rewards
+        rewards = self.rewards[chosen]
+        rewards[-1] += worth - self.earned.score
+        return rewards
+
     @classmethod
     def of(
         cls,

@@ -6,8 +6,10 @@ real run. Each change leaves one moment, its context's tokens and its own reward
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monastery.policies.learners.moments import NOTHING, Moment, Segment
 from monastery.runtime.credit import Earned
@@ -36,6 +38,8 @@ class Kind:
     length: int = 6
 
     def __post_init__(self) -> None:
+        if self.observations is not None and self.inputs is not None:
+            raise BadInput(f"{self}: name the width of observations, or how many inputs, not both")
         if self.actions < 2 or self.alternatives < 1 or self.moments < 3 or self.length < 4:
             raise BadInput(
                 f"{self}: a check needs 2 actions, 1 alternative, 3 moments and 4 inputs at least"
@@ -81,11 +85,11 @@ def _segment(kind: Kind, random: np.random.Generator, outcome: int) -> Segment:
         tokens[0] = outcome
         sampled = [place not in (0, 2) for place in range(length)]  # 2: something was read there
         return Segment.from_tokens(tokens.tolist(), sampled, earned, logprobs=chances.tolist())
-    read = (
-        random.integers(kind.inputs, size=length)
-        if kind.observations is None
-        else random.normal(size=(length, kind.observations))
-    )
+    read: NDArray[Any]
+    if kind.inputs is not None:
+        read = random.integers(kind.inputs, size=length)
+    else:
+        read = random.normal(size=(length, kind.observations or 1))
     read[0] = outcome
     chosen = random.integers(actions, size=length)
     chosen[1] = NOTHING
@@ -161,12 +165,8 @@ def _unmeasured(segment: Segment) -> Segment:
 
 
 def _change(run: Sequence[RehearsedStep], change: Callable[[int, Segment], Segment]) -> Run:
-    return tuple(
-        RehearsedStep(
-            Moment(
-                tuple(change(number, one) for one in step.moment.alternatives), step.moment.live
-            ),
-            step.outcome,
-        )
-        for number, step in enumerate(run)
-    )
+    steps = []
+    for number, step in enumerate(run):
+        changed = tuple(change(number, one) for one in step.moment.alternatives)
+        steps.append(RehearsedStep(Moment(changed, step.moment.live), step.outcome))
+    return tuple(steps)

@@ -96,7 +96,7 @@ class TorchLearner:
             How many moments there were.
         """
         if self._pending is not None:
-            self._pending.backward()  # type: ignore[no-untyped-call]
+            self._pending.backward()
             self._pending = None
             self._state = self.network.map_state(self._state, Tensor.detach)
         moments, self._moments = self._moments, 0
@@ -144,7 +144,7 @@ class TorchLearner:
         if self.attached:
             self._pending = loss if self._pending is None else self._pending + loss
         else:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
 
     def _cross(self, state: State) -> None:
         """Go past the boundary: here, and nowhere else, a state goes from a moment to the next."""

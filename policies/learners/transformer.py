@@ -99,7 +99,7 @@ class _Block(nn.Module):
         Less for what is further back (ALiBi, Press et al. 2022), which needs no positions, so that
         a run may be of any length; and no attention to what comes later.
         """
-        slopes: Tensor = self.slopes  # type: ignore[assignment]
+        slopes = self.get_buffer("slopes")
         here = torch.arange(total - length, total).unsqueeze(-1)
         back = (here - torch.arange(total)).to(like.dtype)  # [L, S]
         far = torch.where(back < 0, math.inf, back)

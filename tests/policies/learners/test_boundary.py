@@ -22,6 +22,7 @@ from monastery.policies.learners.policy_gradient import PolicyGradient
 from monastery.policies.learners.rehearsal import Kind, RehearsedStep
 from monastery.policies.learners.transformer import Transformer
 from monastery.policies.learners.watch import Watch
+from monastery.runtime.errors import BadInput
 from tests.policies.learners.planted import Leak, planted
 
 
@@ -59,7 +60,7 @@ def test_a_trainer_without_a_leak_passes() -> None:
     ],
 )
 def test_a_planted_leak_is_caught(leak: Leak, by: set[str]) -> None:
-    """Each leak that real trainers have, one at a time, by the claims that it breaks and no other."""
+    """Each leak that real trainers have, one at a time, by what it breaks and nothing else."""
     assert _false(check_boundary(lambda: planted(leak), seed=1)) == by
 
 
@@ -201,6 +202,12 @@ def test_outputs_that_the_loss_does_not_come_from_are_no_evidence() -> None:
 
     findings = check_boundary(lambda: TrainerSubject(Kind(7), network.parameters(), backward))
     assert _verdict(findings, "watched") is False
+
+
+def test_what_is_no_subject_is_refused() -> None:
+    """A factory that returns something else is told what to return."""
+    with pytest.raises(BadInput, match="got a int; return a LearnerSubject or a TrainerSubject"):
+        check_boundary(lambda: 1)  # type: ignore[arg-type, return-value]
 
 
 def test_what_does_not_repeat_is_not_compared() -> None:
