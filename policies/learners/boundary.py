@@ -71,20 +71,30 @@ class LearnerSubject:
     Args:
         learner: What is checked.
         kind: What it reads and chooses.
+        learn_all: Its way to learn several moments, if that is checked: ``learner.learn_all``.
     """
 
-    def __init__(self, learner: CheckableLearner, kind: Kind) -> None:
+    def __init__(
+        self,
+        learner: CheckableLearner,
+        kind: Kind,
+        learn_all: Callable[[list[Moment]], object] | None = None,
+    ) -> None:
         self.kind, self.strict, self._learner = kind, not learner.attached, learner
+        self._learn_all = learn_all
 
     def play(self, run: Sequence[RehearsedStep], watch: Watch) -> Gradients:
-        """Let it learn the run, one moment at a time."""
+        """Let it learn the run."""
         learner, found = self._learner, dict[int | None, Sequence[Any]]()
         learner.watch = watch
         learner.begin()
-        for number, step in enumerate(run):
-            learner.learn(step.moment)
-            if not learner.attached:
-                found[number] = learner.gradient()
+        if self._learn_all is not None:
+            self._learn_all([step.moment for step in run])
+        else:
+            for number, step in enumerate(run):
+                learner.learn(step.moment)
+                if not learner.attached:
+                    found[number] = learner.gradient()
         learner.gather()
         found[None] = learner.gradient()
         return found

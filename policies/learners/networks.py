@@ -52,6 +52,10 @@ class Network(nn.Module):
         """Return a critic's values [...] from features [..., H]."""
         raise NotImplementedError(f"{type(self).__name__} has no critic")
 
+    def stack(self, states: list[State]) -> State:
+        """Return the states of several readers, each of batch 1, side by side in a batch."""
+        raise NotImplementedError(f"states of {type(self).__name__} do not lie side by side")
+
     def map_state(self, state: State, function: Callable[[Tensor], Tensor]) -> State:
         """Return the state with every tensor replaced by what the function returns for it."""
         if state is None:
@@ -105,6 +109,11 @@ class Recurrent(_Headed):
         features, after = self.core(self.encoder(inputs), before)
         return features, after.squeeze(0)
 
+    def stack(self, states: list[State]) -> State:
+        """Stack; see `Network.stack`."""
+        nothing = torch.zeros(1, self.core.hidden_size)
+        return torch.cat([nothing if state is None else state for state in states])
+
 
 class Memoryless(_Headed):
     """A perceptron with one hidden layer: what it chooses hangs on the last input alone."""
@@ -123,6 +132,10 @@ class Memoryless(_Headed):
     def forward(self, inputs: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Read; see `Network.forward`."""
         return self.core(self.encoder(inputs)), None
+
+    def stack(self, states: list[State]) -> State:
+        """Stack; see `Network.stack`."""
+        return None
 
 
 class Actor:

@@ -10,10 +10,12 @@ does not, and memory grows with the run.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from monastery.policies.learners.learner import Update
 from monastery.policies.learners.moments import Moment, Segment
@@ -31,6 +33,25 @@ def adamw(learning_rate: float) -> MakeOptimizer:
         return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0, fused=True)
 
     return make
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A segment that waits to be learned.
+
+    Attributes:
+        taught: Among how many alternatives its loss is shared.
+        state: What was remembered when it began.
+        index: The number of its moment in the run.
+        number: The number of its update.
+    """
+
+    segment: Segment
+    advantage: float
+    taught: int
+    state: State
+    index: int
+    number: int
 
 
 class TorchLearner:
@@ -88,6 +109,73 @@ class TorchLearner:
         self._cross(after)
         self._moments += 1
         return Update(loss, actions, tuple(wanted))
+
+    def learn_all(self, moments: Iterable[Moment], batch_inputs: int = 8192) -> list[Update]:
+        """Learn moments that follow each other, as `learn` does one by one, but several at a time.
+
+        First the moments are read for the states that they begin in, then their segments are
+        learned side by side, each from its own state: what comes of it is the same up to rounding.
+        Networks whose states do not lie side by side, and attached learners, learn one by one.
+
+        Args:
+            moments: The run's next ones.
+            batch_inputs: How many inputs to keep in memory at a time, padding not counted.
+
+        Raises:
+            BadInput: A moment is not of the kind that this policy reads and chooses.
+        """
+        if self.attached or not self.network.batches:
+            return [self.learn(moment) for moment in moments]
+        updates: list[Update] = []
+        rows: list[_Row] = []
+        for moment in moments:
+            updates.append(Update(0.0, 0, tuple(self._read(moment, rows, len(updates)))))
+            if sum(len(row.segment.inputs) for row in rows) >= batch_inputs:
+                self._learn_rows(rows, updates)
+                rows.clear()
+        self._learn_rows(rows, updates)
+        return updates
+
+    def _read(self, moment: Moment, rows: list["_Row"], number: int) -> list[float | None]:
+        """Go on past a moment without learning it; put down what of it is to be learned."""
+        for segment in moment.alternatives:
+            self._check(segment)
+        wanted = self._advantages(moment)
+        taught = sum(one is not None for one in wanted)
+        for segment, advantage in zip(moment.alternatives, wanted, strict=True):
+            if advantage is not None and segment.chosen.any():
+                rows.append(_Row(segment, advantage, taught, self._state, self._index, number))
+        with torch.no_grad():
+            live = moment.alternatives[moment.live]
+            _, after = self.network(self._inputs(live), self._state)
+        self._cross(after)
+        self._moments += 1
+        return wanted
+
+    def _learn_rows(self, rows: list["_Row"], updates: list[Update]) -> None:
+        """Learn segments side by side, those of like lengths together."""
+        index = self._index
+        rows = sorted(rows, key=lambda row: len(row.segment.inputs))
+        while rows:
+            shortest = len(rows[0].segment.inputs)
+            together = [row for row in rows if len(row.segment.inputs) <= 1.25 * shortest + 8]
+            del rows[: len(together)]
+            inputs = pad_sequence(
+                [torch.from_numpy(row.segment.inputs) for row in together], batch_first=True
+            )
+            state = self.network.stack([row.state for row in together])
+            features, _ = self.network(inputs, state)
+            losses = []
+            for row, read in zip(together, features, strict=True):
+                self._index = row.index
+                told = read[: len(row.segment.inputs)]
+                losses.append(self._loss(row.segment, row.advantage, told) / row.taught)
+            total = torch.stack(losses)
+            total.sum().backward()
+            for row, loss in zip(together, total.tolist(), strict=True):
+                was, count = updates[row.number], int(row.segment.chosen.sum())
+                updates[row.number] = Update(was.loss + loss, was.actions + count, was.advantages)
+        self._index = index
 
     def gather(self) -> int:
         """Leave the mean gradient over all moments since the last step in the parameters.
