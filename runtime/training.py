@@ -27,9 +27,7 @@ def training_items(store: Store, run: RunId | str) -> Iterator[TrainingItem]:
     """
     past: tuple[Any, ...] = ()
     for told in tell(store, run).segments:
-        # What was refused no model answered, and what was cancelled the agent never had.
-        calls = [call for call in told.calls if call.refused is None and not call.cancelled]
-        both = [_call(store, call) for call in calls]
+        both = [_call(store, call) for call in told.calls if _answered(call)]
         yield TrainingItem(
             run=RunId(str(run)),
             segment=told.id,
@@ -43,6 +41,12 @@ def training_items(store: Store, run: RunId | str) -> Iterator[TrainingItem]:
         )
         if told.completed is not None:
             past = (*past, past_step(recall.earlier_step(store, told)))
+
+
+def _answered(call: ModelCalled) -> bool:
+    """Whether the policy answered, and the agent had it: not so if refused, broken or cancelled."""
+    failed = call.status is not None and call.status >= 400
+    return call.refused is None and not call.cancelled and not failed
 
 
 def _earned(told: SegmentStory) -> Earned:

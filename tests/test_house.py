@@ -17,7 +17,7 @@ PURE |= {"content", "merkle", "note", "credit"}
 """Modules that do no input or output: they may import each other, and libraries that are pure."""
 
 HEAVY = {"docker": "sandbox", "torch": "policies", "openai": "policies", "anthropic": "policies"}
-HEAVY |= {"libzim": "runtime"}
+HEAVY |= {"libzim": "runtime", "transformers": "policies", "numpy": "policies"}
 
 
 def _modules() -> list[Path]:

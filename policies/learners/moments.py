@@ -151,7 +151,7 @@ class Moment:
         live: Which of them the run went on from.
 
     Raises:
-        BadInput: There is none, or no such one to go on from.
+        BadInput: There is none, or no such one to go on from, or they are not of one draw.
     """
 
     alternatives: tuple[Segment, ...]
@@ -161,6 +161,8 @@ class Moment:
         if not 0 <= self.live < len(self.alternatives):
             count = len(self.alternatives)
             raise BadInput(f"the run goes on from alternative {self.live}, but there are {count}")
+        if len({segment.earned.probability for segment in self.alternatives}) > 1:
+            raise BadInput("alternatives of one moment have one draw, and so one probability")
 
     @classmethod
     def of(cls, segment: Segment) -> "Moment":

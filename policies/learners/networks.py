@@ -111,7 +111,7 @@ class Recurrent(_Headed):
 
     def stack(self, states: list[State]) -> State:
         """Stack; see `Network.stack`."""
-        nothing = torch.zeros(1, self.core.hidden_size)
+        nothing = self.policy_head.weight.new_zeros(1, self.core.hidden_size)
         return torch.cat([nothing if state is None else state for state in states])
 
 

@@ -68,17 +68,18 @@ def rehearse(kind: Kind, seed: int) -> Run:
     steps: list[RehearsedStep] = []
     for _ in range(kind.moments):
         outcome = steps[-1].outcome if steps else 0
+        probability = float(random.choice([0.25, 0.5, 1.0]))
         moment = Moment(
-            tuple(_segment(kind, random, outcome) for _ in range(kind.alternatives)),
+            tuple(_segment(kind, random, outcome, probability) for _ in range(kind.alternatives)),
             int(random.integers(kind.alternatives)),
         )
         steps.append(RehearsedStep(moment, int(random.integers(2))))
     return tuple(steps)
 
 
-def _segment(kind: Kind, random: np.random.Generator, outcome: int) -> Segment:
+def _segment(kind: Kind, random: np.random.Generator, outcome: int, probability: float) -> Segment:
     length, actions = kind.length, kind.actions
-    earned = Earned(_score(random), float(random.choice([0.25, 0.5, 1.0])))
+    earned = Earned(_score(random), probability)
     chances = random.normal(-np.log(actions), 0.1, length)
     if kind.observations is None and kind.inputs is None:
         tokens = random.integers(actions, size=length)
@@ -113,11 +114,12 @@ def unmeasured(run: Run) -> Run:
 def other_rewards(run: Run, moment: int, seed: int) -> Run:
     """Return the run with other scores and other probabilities in all other moments."""
     random = np.random.default_rng(seed)
+    probabilities = random.uniform(0.1, 1.0, len(run)).tolist()
 
     def changed(number: int, segment: Segment) -> Segment:
         if number == moment:
             return segment
-        return replace(segment, earned=Earned(_score(random), float(random.uniform(0.1, 1.0))))
+        return replace(segment, earned=Earned(_score(random), probabilities[number]))
 
     return _change(run, changed)
 
@@ -127,15 +129,24 @@ def later_unmeasured(run: Run, moment: int) -> Run:
     return _change(run, lambda number, one: _unmeasured(one) if number > moment else one)
 
 
-def other_chances(run: Run, moment: int, seed: int) -> Run:
-    """Return the run with other recorded log-probabilities in all other moments."""
+def other_choices(kind: Kind, run: Run, moment: int, seed: int) -> Run:
+    """Return the run with other recorded log-probabilities in all other moments.
+
+    With other actions too, but where the policy reads them back: there they are its context.
+    """
     random = np.random.default_rng(seed)
+    read_back = kind.inputs is None and kind.observations is None
 
     def changed(number: int, segment: Segment) -> Segment:
         if number == moment or segment.logprobs is None:
             return segment
         moved = segment.logprobs + random.normal(0.0, 0.3, len(segment.logprobs))
-        return replace(segment, logprobs=np.where(segment.chosen, moved, 0.0))
+        other = segment.actions if read_back else (segment.actions + 1) % kind.actions
+        return replace(
+            segment,
+            actions=np.where(segment.chosen, other, NOTHING),
+            logprobs=np.where(segment.chosen, moved, 0.0),
+        )
 
     return _change(run, changed)
 

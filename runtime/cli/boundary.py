@@ -38,12 +38,9 @@ def boundary(
     """
     make = _find(factory)
     try:
-        import torch
-
         from monastery.policies.learners.boundary import check_boundary
     except ImportError as exc:
         raise Unfit(f"{exc.name} is not installed; pip install 'monastery[train]'") from exc
-    torch.set_num_threads(1)  # sums are then added in one order, and come out the same
     try:
         findings = check_boundary(make, seed=seed)
     except MonasteryError:

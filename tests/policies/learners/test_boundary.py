@@ -51,7 +51,7 @@ def test_a_trainer_without_a_leak_passes() -> None:
         ("GAE over the edge", {"rewards", "future"}),
         ("critic bootstrapped from the next step", {"future"}),
         ("filtered by outcome", {"future"}),
-        ("sequence-level ratio", {"credit", "rewards", "chances", "future"}),
+        ("sequence-level ratio", {"credit", "rewards", "choices", "future"}),
         ("dropped detach", {"past"}),
         ("critic's loss not cut", {"credit", "rewards", "future"}),
         ("first token from before the boundary", {"past"}),
@@ -160,6 +160,17 @@ def test_learners_that_ship_pass(name: str, attached: bool) -> None:
     assert _false(findings) == set()
     unknown = {one.name for one in findings if one.verdict is None}
     assert unknown == ({"past"} if attached or name == "perceptron" else set())
+
+
+def test_segments_that_are_learned_side_by_side_pass() -> None:
+    """A batch is where segments could come to know of each other."""
+
+    def make() -> LearnerSubject:
+        learner = PolicyGradient(Recurrent(actions=11, vocabulary=11, width=8), entropy=0.1)
+        return LearnerSubject(learner, _OTHERS, learner.learn_all)
+
+    findings = check_boundary(make)
+    assert [one.name for one in findings if not one.verdict] == []
 
 
 @pytest.mark.parametrize("name", [name for name in _SHIPPED if name != "perceptron"])
