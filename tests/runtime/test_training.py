@@ -11,7 +11,7 @@ from monastery.runtime.credit import Earned, TrainingItem
 from monastery.runtime.errors import AuditFailed
 from monastery.runtime.records import Outcome, RunId, SegmentId, Step
 from monastery.runtime.store import Store
-from monastery.runtime.training import sampled_tokens, training_items
+from monastery.runtime.training import kept_tokens, told_tokens, training_items
 from tests.runtime.world import Notebook, SetAuditor, Small, approve
 
 pytestmark = pytest.mark.virtual
@@ -131,6 +131,7 @@ async def test_unaudited_and_unmeasured_have_no_score_and_are_there(tmp_path: Pa
         ({"token_ids": ["1"], "prompt_token_ids": [True]}, None, None, None),
         ({"choices": [{"message": {"content": "text"}}]}, None, None, None),
         ({"choices": "none"}, None, None, None),
+        ({"choices": [{"token_ids": [1]}, {"token_ids": [2]}]}, None, None, None),
         ({"erased": True}, None, None, None),
         ("text", None, None, None),
     ],
@@ -139,4 +140,13 @@ def test_tokens_are_taken_where_they_fit_together(
     response: Any, prompt: Any, sampled: Any, logprobs: Any
 ) -> None:
     """An answer is a stranger's JSON: what it does not tell is not made up."""
-    assert sampled_tokens(response) == (prompt, sampled, logprobs)
+    assert told_tokens(response) == (prompt, sampled, logprobs)
+
+
+def test_what_a_local_model_keeps_is_taken_with_the_chances_of_the_draw() -> None:
+    """Not with those at temperature 1; and of several answers none, as the used one is unknown."""
+    sample = {"ids": [4, 5], "logprobs": [-1.0, -2.0], "drawn_logprobs": [-0.5, -0.75]}
+    one = {"prompt_ids": [1, 2], "samples": [sample], "temperature": 0.5}
+    assert kept_tokens(one) == ((1, 2), (4, 5), (-0.5, -0.75))
+    assert kept_tokens({**one, "samples": [sample, sample]}) == ((1, 2), None, None)
+    assert kept_tokens({"erased": True}) == (None, None, None)
