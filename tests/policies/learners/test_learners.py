@@ -67,15 +67,15 @@ _NETWORKS: dict[str, Made] = {
 }
 
 
-def _run(lengths: tuple[int, ...] = (4, 6, 5), alternatives: int = 1) -> list[Moment]:
-    """Return moments of tokens, all measured but the second."""
+def _run(lengths: tuple[int, ...] = (4, 6, 3, 5), alternatives: int = 1) -> list[Moment]:
+    """Return moments of tokens, all measured but the third."""
     random, moments = np.random.default_rng(3), []
     for number, length in enumerate(lengths):
         segments = []
         for place in range(alternatives):
             tokens = random.integers(5, size=length + place).tolist()
             sampled = [place > 0 for place in range(length + place)]
-            score = None if number == 1 else float(random.uniform())
+            score = None if number == 2 else float(random.uniform())
             segments.append(Segment.from_tokens(tokens, sampled, Earned(score, 0.5)))
         moments.append(Moment(tuple(segments), alternatives - 1))
     return moments
@@ -220,7 +220,7 @@ def test_the_mean_is_over_all_moments_measured_or_not() -> None:
     for moment in moments:
         learner.learn(moment)
         total = total + _flat(learner.gradient(), network)
-    assert torch.allclose(_gradient(PolicyGradient(network), moments), total / 3, atol=1e-9)
+    assert torch.allclose(_gradient(PolicyGradient(network), moments), total / 4, atol=1e-9)
 
 
 def test_a_judge_teaches_where_nothing_was_audited() -> None:
