@@ -9,7 +9,7 @@ held above what an update of two segments holds. Compare ratios, not seconds.
 
 segment   ours: a backward for each segment, the state cut at the boundary
 together  ours, several segments side by side, where states are of one size (gru)
-full      one graph over the whole run, one backward: what attached learners do
+full      the whole run read at once, one graph and one backward
 rows      one row for each segment, with all that came before it: what most trainers are given
 
 What would take more than --limit processor seconds, by the length before it, is left out.
@@ -69,14 +69,22 @@ def measure(network: str, way: str, length: int) -> dict[str, float]:
             yield Moment.of(Segment(inputs, actions, segment.earned))
             before = len(inputs)
 
-    learner = PolicyGradient(made, attached=way == "full")
+    def whole(tokens: int) -> Iterator[Moment]:
+        """Give the run as one segment."""
+        segments = [moment.alternatives[0] for moment in run(tokens)]
+        inputs = np.concatenate([segment.inputs for segment in segments])
+        actions = np.concatenate([segment.actions for segment in segments])
+        yield Moment.of(Segment(inputs, actions, segments[0].earned))
+
+    given = {"full": whole, "rows": rows}.get(way, run)
+    learner = PolicyGradient(made)
 
     def once(tokens: int) -> None:
         learner.begin()
         if way == "together":
             learner.learn_all(run(tokens), batch_inputs=1024)
         else:
-            for moment in rows(tokens) if way == "rows" else run(tokens):
+            for moment in given(tokens):
                 if way == "rows":
                     learner.begin()
                 learner.learn(moment)

@@ -187,7 +187,9 @@ def test_a_window_bounds_what_is_remembered() -> None:
     network, state = _windowed(), None
     for _ in range(4):
         _, state = network(torch.zeros(1, 5, dtype=torch.int64), state)
-    assert {tensor.shape[2] for layer in state for tensor in layer} == {6}
+    read, layers = state
+    assert read.tolist() == [20]
+    assert {tensor.shape[2] for layer in layers for tensor in layer} == {6}
 
 
 @pytest.mark.parametrize("learner", [PolicyGradient, ActorCritic])
@@ -221,6 +223,15 @@ def test_the_mean_is_over_all_moments_measured_or_not() -> None:
         learner.learn(moment)
         total = total + _flat(learner.gradient(), network)
     assert torch.allclose(_gradient(PolicyGradient(network), moments), total / 4, atol=1e-9)
+
+
+def test_one_alone_is_compared_with_the_baseline_and_several_with_each_other() -> None:
+    """The constant that was chosen in advance is for a moment without alternatives."""
+    learner = PolicyGradient(_recurrent(), baseline=0.25)
+    low, high = (Segment.of([0], [1], Earned(score, 0.5)) for score in (0.25, 0.75))
+    assert learner.learn(Moment.of(high)).advantages == (1.0,)
+    assert learner.learn(Moment.of(low)).advantages == (0.0,)
+    assert learner.learn(Moment((low, high))).advantages == (-1.0, 1.0)
 
 
 def test_a_judge_teaches_where_nothing_was_audited() -> None:

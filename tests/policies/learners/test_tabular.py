@@ -124,3 +124,13 @@ def test_what_is_not_in_the_table_is_refused(segment: Segment, said: str) -> Non
     for learner in (SoftmaxTable(5, 3), QTable(5, 3)):
         with pytest.raises(BadInput, match=said):
             learner.learn(Moment.of(segment))
+
+
+def test_a_state_that_is_seen_twice_is_learned_twice() -> None:
+    """Each choice in it counts, with what each earned."""
+    softmax, values = SoftmaxTable(2, 2), QTable(2, 2)
+    moment = Moment.of(Segment.of([1, 1], [0, 0], Earned(1.0), rewards=[0.25, 0.75]))
+    softmax.learn(moment)
+    assert softmax.gradient()[0] == pytest.approx(np.array([[0.0, 0.0], [1.0, -1.0]]))
+    values.learn(moment)
+    assert values.gradient()[0] == pytest.approx(np.array([[0.0, 0.0], [1.0, 0.0]]))
