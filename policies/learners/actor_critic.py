@@ -56,7 +56,7 @@ class ActorCritic(TorchLearner):
         values = self._watched(self.network.value(chosen))  # [n]
         # The weight 1/p is not in the rewards but on the whole loss: the critic learns scores.
         told = segment.action_rewards(advantage / segment.earned.share)
-        rewards = torch.from_numpy(told).to(values.dtype)  # [n]
+        rewards = torch.from_numpy(told).to(values)  # [n]
         found = segment_advantages(rewards, values.detach(), self._discount, self._trace)  # [n]
         targets = found + values.detach()
         logprobs = logits.log_softmax(-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)  # [n]

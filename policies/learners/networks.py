@@ -159,7 +159,9 @@ class Actor:
     @torch.no_grad()
     def read(self, inputs: Any) -> None:
         """Read one or more inputs, [L] or [L, D]."""
-        read = torch.as_tensor(inputs).unsqueeze(0)
+        like = next(self._network.parameters())
+        dtype = torch.int64 if self._network.observations is None else like.dtype
+        read = torch.as_tensor(inputs, dtype=dtype, device=like.device).unsqueeze(0)
         features, self._state = self._network(read, self._state)
         self._features = features[0, -1]
 
@@ -172,6 +174,6 @@ class Actor:
         """
         if self._features is None:
             raise ValueError("an actor reads before it chooses")
-        logprobs = self._network.choose(self._features).double().log_softmax(-1)
+        logprobs = self._network.choose(self._features).double().cpu().log_softmax(-1)
         action = int(torch.multinomial(logprobs.exp(), 1, generator=self._random))
         return action, float(logprobs[action])

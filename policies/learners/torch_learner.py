@@ -71,6 +71,7 @@ class TorchLearner:
         self.attached = attached
         self.watch: Watch | None = None
         self._parameters = [one for one in network.parameters() if one.requires_grad]
+        self._device = self._parameters[0].device
         self._optimizer = optimizer(self._parameters)
         self._state: State = None
         self._index = 0
@@ -161,7 +162,7 @@ class TorchLearner:
             together = [row for row in rows if len(row.segment.inputs) <= 1.25 * shortest + 8]
             del rows[: len(together)]
             inputs = pad_sequence(
-                [torch.from_numpy(row.segment.inputs) for row in together], batch_first=True
+                [self._inputs(row.segment)[0] for row in together], batch_first=True
             )
             state = self.network.stack([row.state for row in together])
             features, _ = self.network(inputs, state)
@@ -219,11 +220,10 @@ class TorchLearner:
 
         Only where something was chosen: a head over a vocabulary is most of a small model's work.
         """
-        where = torch.from_numpy(segment.chosen)
-        actions = torch.from_numpy(segment.actions)[where]
-        old = segment.logprobs
-        told = None if old is None else torch.from_numpy(old)[where].to(features.dtype)
-        return features[where], actions, told
+        chosen, old = segment.chosen, segment.logprobs
+        actions = torch.from_numpy(segment.actions[chosen]).to(self._device)
+        told = None if old is None else torch.from_numpy(old[chosen]).to(features)
+        return features[torch.from_numpy(chosen).to(self._device)], actions, told
 
     def _watched(self, output: Tensor) -> Tensor:
         return output if self.watch is None else self.watch.output(self._index, output)
@@ -246,7 +246,7 @@ class TorchLearner:
         return tensor.detach()
 
     def _inputs(self, segment: Segment) -> Tensor:
-        return torch.from_numpy(segment.inputs).unsqueeze(0)
+        return torch.from_numpy(segment.inputs).to(self._device).unsqueeze(0)
 
     def _check(self, segment: Segment) -> None:
         network, shape = self.network, segment.inputs.shape
