@@ -12,7 +12,7 @@ from typing import Any
 
 from monastery.runtime import recall
 from monastery.runtime.credit import Answered, Asked, Context, Earned, Trainable, TrainingItem
-from monastery.runtime.events import BlobRef, ModelCalled
+from monastery.runtime.events import ModelCalled
 from monastery.runtime.records import RunId
 from monastery.runtime.segment_lines import past_step, printed, proposed
 from monastery.runtime.store import Store
@@ -59,11 +59,10 @@ def _earned(told: SegmentStory) -> Earned:
 def _call(store: Store, call: ModelCalled) -> tuple[Asked, Answered]:
     request = recall.kept_json(store, call.request.ref)
     response = recall.kept_json(store, call.response.ref)
-    kept: BlobRef | None = getattr(call, "sampled", None)
-    if kept is None:
+    if call.sampled is None:
         prompt, sampled, logprobs = told_tokens(response)
     else:
-        prompt, sampled, logprobs = kept_tokens(recall.kept_json(store, kept.ref))
+        prompt, sampled, logprobs = kept_tokens(recall.kept_json(store, call.sampled.ref))
     return Asked(request, prompt), Answered(response, sampled, logprobs, call.version)
 
 
