@@ -1,6 +1,6 @@
 """The boundary check catches leaks that were planted, and finds none in the learners that ship."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -184,6 +184,36 @@ def test_an_attached_learner_does_what_it_does_not_deny(name: str) -> None:
         return made
 
     assert _false(check_boundary(subject)) == {"past"}
+
+
+@pytest.mark.parametrize(("shift", "failed"), [(0, set()), (1, {"credit", "rewards", "future"})])
+def test_a_run_that_is_read_at_once_is_watched_position_by_position(
+    shift: int, failed: set[str]
+) -> None:
+    """A transformer with a mask keeps I1; one whose mask is off by one rewards the step before."""
+
+    def make() -> TrainerSubject:
+        network = Transformer(vocabulary=7, width=8, heads=2)
+
+        def backward(run: Sequence[RehearsedStep], watch: Watch) -> None:
+            segments = [step.moment.alternatives[0] for step in run]
+            inputs = torch.cat([torch.from_numpy(segment.inputs) for segment in segments])
+            logits = network.choose(network(inputs.unsqueeze(0))[0][0])
+            told = watch.sequence(logits, [len(segment.inputs) for segment in segments])
+            logprobs, position, loss = told.log_softmax(-1), 0, torch.zeros(())
+            for segment in segments:
+                for place in segment.chosen.nonzero()[0].tolist():
+                    if segment.earned.reward is not None and position + place >= shift:
+                        action = int(segment.actions[place])
+                        said = logprobs[position + place - shift, action]
+                        loss = loss - segment.earned.reward * said
+                position += len(segment.inputs)
+            if loss.requires_grad:
+                (loss / len(run)).backward()
+
+        return TrainerSubject(Kind(7, moments=3), network.parameters(), backward, strict=False)
+
+    assert _false(check_boundary(make)) == failed
 
 
 def test_what_is_not_watched_is_not_known() -> None:
