@@ -1,9 +1,9 @@
 """Credit: what one segment's audit is worth to a learner, from its own moment alone.
 
 A moment is one point of a run from which one or several segments were rolled out: alternatives, of
-which at most one was carried out. Everything here looks at one moment. No return, discount,
-bootstrap, normalisation or filter spans two of them, so there is no function here that could be
-given two; only `horvitz_thompson` adds up moments, each already worth what it is worth.
+which at most one was carried out. Everything here is for one moment: no return, discount,
+bootstrap, normalisation or filter spans two of them. Only `horvitz_thompson` adds up moments, each
+already worth what it is worth.
 
 What was not audited, or not measured, is absent, which is not 0. A score counts 1/p, and sums are
 divided by the number of *all* moments, audited or not (Horvitz and Thompson 1952).
