@@ -7,10 +7,10 @@ from time import monotonic
 LINE_SECONDS = 10.0
 
 
-def teller(what: str, total: int) -> Callable[[], None]:
+def teller(what: str, total: int, line_seconds: float = LINE_SECONDS) -> Callable[[], None]:
     """Return what to call `total` times.
 
-    On a terminal one line is kept up to date, else one line comes every ten seconds.
+    On a terminal one line is kept up to date, else one line comes every so many seconds.
     """
     began = told = monotonic()
     done, live = 0, sys.stderr.isatty()
@@ -23,7 +23,7 @@ def teller(what: str, total: int) -> Callable[[], None]:
             end = "\r" if done < total else "\x1b[K\r"
             line = f"{what}: {done} of {total}, {now - began:.0f} s" if done < total else ""
             print(line, end=end, file=sys.stderr, flush=True)
-        elif now - told > LINE_SECONDS:
+        elif now - told > line_seconds:
             told = now
             print(f"{what}: {done} of {total}, {now - began:.0f} s", file=sys.stderr)
 
