@@ -68,7 +68,7 @@ def test_seeds(study: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     (many,) = _rows(study, capsys, *options, "--seeds", "3")
     assert one["agreement_half"] is None
     assert many["agreement_half"] > 0
-    assert many["agreement"] != one["agreement"]
+    assert many["named"] != one["named"]
     assert [many] == _rows(study, capsys, *options, "--seeds", "3")
 
 

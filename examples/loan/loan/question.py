@@ -102,7 +102,7 @@ def half_width(column: Sequence[float]) -> float | None:
     return round(student(len(column)) * stdev(column) / sqrt(len(column)), 6) + 0.0
 
 
-FEW = (12.7062, 4.3027, 3.1824, 2.7764)
+FEW = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646)
 """Where the series below is not good enough."""
 
 
