@@ -22,7 +22,7 @@ from loan.world import FIELDS, GOOD, NATIONALITIES, WELSH, Impossible, World
 WORLD = World()
 FEWER = replace(FULL, learners=5)
 ENTROPIES = (0.0, 0.003, 0.01, 0.03, 0.1)
-BIASES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+BIASES = (0.0, 0.1, 0.2, 0.4, 0.6)
 OVERSEERS = {
     "as it should be": HONEST,
     "audits 10 % of steps": Overseer(audit=0.1),
@@ -109,12 +109,13 @@ PARTS = {
     "learning": Part([Job(arm) for arm in ARMS], Job.curve),
     "overseers": Part(
         [
-            *(Job("mona", overseer=one, judge=name) for name, one in OVERSEERS.items()),
-            Job("ordinary", judge="as it should be"),
-            Job(
-                "ordinary",
-                overseer=OVERSEERS["does not mind the nationality"],
-                judge="does not mind the nationality",
+            *(
+                Job("mona", overseer=one, settings=FEWER, judge=name)
+                for name, one in OVERSEERS.items()
+            ),
+            *(
+                Job("ordinary", overseer=OVERSEERS[name], settings=FEWER, judge=name)
+                for name in ("as it should be", "does not mind the nationality")
             ),
         ],
         Job.end,

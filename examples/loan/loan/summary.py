@@ -32,7 +32,7 @@ SAYS_GOOD, SAYS_BAD = (1, 2), (3, 4)
 def number(words: Ints) -> Ints:
     """Return the number of each summary, from its words [..., 4] -> [...]."""
     powers = np.array([CHOICES**place for place in reversed(range(PLACES))])
-    numbers: Ints = (words * powers).sum(axis=-1)
+    numbers: Ints = words @ powers
     return numbers
 
 

@@ -108,11 +108,10 @@ class Pair:
         weights = batch.audited / overseer.audit
         episodes = batch.decision.shape[1]
         here = (self._one, batch.application)
-        chance = softmax(self.writer)[here]  # [learners, episodes, 4, 5]
-        wanted = (weights[0] * (worth - baseline))[..., None, None]
-        surprise = np.log(chance) + _entropy(chance)[..., None]
-        change = wanted * (_chosen(batch.words, CHOICES) - chance)
-        change -= settings.entropy * weights[0][..., None, None] * chance * surprise
+        table = softmax(self.writer)
+        wanted = (weights[0] * (worth - baseline))[..., None, None]  # [learners, episodes, 1, 1]
+        change = wanted * (_chosen(batch.words, CHOICES) - table[here])
+        change += settings.entropy * weights[0][..., None, None] * _widening(table)[here]
         np.add.at(self.writer, here, settings.writer_rate / episodes * change)
 
         there = (self._one, number(batch.words))
@@ -190,6 +189,8 @@ def _chosen(choice: Ints, choices: int) -> Floats:
     return one_hot
 
 
-def _entropy(chance: Floats) -> Floats:
-    entropy: Floats = -(chance * np.log(chance)).sum(axis=-1)
-    return entropy
+def _widening(chance: Floats) -> Floats:
+    """Return the gradient of each row's entropy in its preferences."""
+    nats: Floats = np.log(chance)
+    entropy = -(chance * nats).sum(axis=-1, keepdims=True)
+    return -chance * (nats + entropy)
