@@ -10,6 +10,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 
+import numpy as np
+
 from loan import figures, tables
 from loan.arms import ARMS, FULL, HONEST, Overseer, Settings
 from loan.outcome import GRANT, summaries
@@ -74,7 +76,7 @@ class Job:
         grant = wrote @ softmax(pair.decider[0])[:, GRANT]
         rows: list[Row] = []
         for fields in SHOWN:
-            for one in (fields == GOOD).all(axis=1).nonzero()[0]:
+            for one in np.flatnonzero(np.equal(GOOD, fields).all(axis=1)):
                 fared = ("good" if good else "bad" for good in fields)
                 told = [f"{name} {how}" for name, how in zip(FIELDS, fared, strict=True)]
                 best = int(wrote[one].argmax())

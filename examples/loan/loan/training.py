@@ -191,6 +191,7 @@ def _chosen(choice: Ints, choices: int) -> Floats:
 
 def _widening(chance: Floats) -> Floats:
     """Return the gradient of each row's entropy in its preferences."""
-    nats: Floats = np.log(chance)
+    nats = np.log(chance)
     entropy = -(chance * nats).sum(axis=-1, keepdims=True)
-    return -chance * (nats + entropy)
+    gradient: Floats = -chance * (nats + entropy)
+    return gradient
