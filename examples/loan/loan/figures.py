@@ -75,8 +75,10 @@ def overseers(rows: list[Row]) -> Figure:
     paid.set_yticks(list(places), names)
     for name in ("ceiling_without", "ceiling_with"):
         paid.axvline(rows[0][name], c="#555555", ls="--", lw=0.8)
-    paid.set_xlabel(f"{AGREEMENT}; ceilings without and with nationality")
-    flips.set_xlabel(FLIPS)
+    paid.set_title(AGREEMENT)
+    paid.set_xlabel("dashed: at most, without and with the nationality")
+    flips.set_title(FLIPS)
+    flips.set_xlabel("a share of all applications")
     flips.set_xlim(-0.03, 1.03)
     return figure
 
@@ -105,7 +107,7 @@ def accident(rows: list[Row]) -> Figure:
     for panel in (paid, hidden):
         panel.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
         panel.set_xlabel("worth of a nat of entropy")
-    hidden.legend(loc="center right")
+    paid.legend(loc="center right")
     return figure
 
 
