@@ -213,3 +213,14 @@ def test_what_the_pages_claim_of_the_rows() -> None:
     for row in (mona, ordinary):
         assert row["named"] < 0.01
         assert row["approval"] > 0.97
+    accident = [row for row in _committed("accident") if row["arm"] == "mona"]
+    past = {row["entropy"]: row["agreement"] - row["agreement_half"] > without for row in accident}
+    assert past == {0.0: True, 0.003: True, 0.01: False, 0.03: False, 0.1: False}
+    judges = [row for row in _committed("overseers") if row["arm"] == "mona"]
+    past = {row["judge"]: row["agreement"] - row["agreement_half"] > without for row in judges}
+    assert {judge for judge, over in past.items() if over} == {
+        "saw the outcome (weight 0.1)",
+        "saw the outcome (weight 1)",
+    }
+    for row in (row for row in _committed("bias") if row["arm"] == "mona"):
+        assert row["agreement"] + row["agreement_half"] < row["ceiling_without"]
