@@ -70,3 +70,4 @@ types: venv
 	@cd scripts && $(MYPY) fuzz
 	@cd scripts && $(MYPY) verify.py
 	@cd examples/camera_dropbox && $(MYPY) study.py
+	@cd examples/loan && $(MYPY) study.py
