@@ -1,111 +1,219 @@
-"""Credit: one line for each think segment, with what a learner may train on and what it may not.
+"""Credit: what one segment's audit is worth to a learner, from its own moment alone.
 
-A line has two halves. `context` is fixed: the earlier steps and what came of them, and what each
-model call was given. `trainable` is what the policy did in this one segment: its answers, what its
-agent printed, and the proposal. What came of the proposal is in no line before the next segment's
-context. A segment that was not audited, or whose audit did not measure, has reward null, which is
-not 0.
+A moment is one point of a run from which one or several segments were rolled out: alternatives, of
+which at most one was carried out. Everything here is for one moment: no return, discount,
+bootstrap, normalisation or filter spans two of them. Only `horvitz_thompson` adds up moments, each
+already worth what it is worth.
+
+What was not audited, or not measured, is absent, which is not 0. A score counts 1/p, and sums are
+divided by the number of *all* moments, audited or not (Horvitz and Thompson 1952).
 """
 
-import base64
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from monastery.runtime import recall
-from monastery.runtime.content import ERASED
-from monastery.runtime.errors import Erased
-from monastery.runtime.events import BlobRef
-from monastery.runtime.records import EarlierStep, RunId
-from monastery.runtime.store import Store
-from monastery.runtime.story import SegmentStory, tell
-
-FORMAT = "monastery.segment.v1"
+from monastery.runtime.records import RunId, SegmentId
 
 
-def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
-    """Yield a run's segments in order, as JSON objects.
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """What is known of one segment's worth.
+
+    Attributes:
+        score: What its audit found, None when it was not audited or did not measure.
+        probability: That it would be audited, (0, 1]; 0 where no audit could be, and so no score.
+        judged: What a cheap judge makes of the same proposal, if there is one: never of what came
+            of it. It makes `value` doubly robust: whatever the judge says, it is right on average
+            (Robins, Rotnitzky and Zhao 1994), and the better the judge the less it varies.
 
     Raises:
-        StoreError: The journal cannot be read.
+        ValueError: A number is not finite, the probability is none, or a score was impossible.
     """
-    past: list[dict[str, Any]] = []
-    for told in tell(store, run).segments:
-        # What was refused no model answered, and what was cancelled the agent never had.
-        calls = [call for call in told.calls if call.refused is None and not call.cancelled]
-        yield {
-            "format": FORMAT,
-            "run": str(run),
-            "segment": told.id,
-            "index": told.index,
-            "boundary": told.boundary,
-            "context": {
-                "earlier": list(past),
-                "requests": [recall.kept_json(store, call.request.ref) for call in calls],
-            },
-            "trainable": {
-                "responses": [recall.kept_json(store, call.response.ref) for call in calls],
-                "printed": _printed(store, told),
-                "proposal": _proposal(store, told),
-            },
-            **_earned(told),
-        }
-        if told.completed is not None:
-            past.append(_past(recall.earlier_step(store, told)))
+
+    score: float | None
+    probability: float = 1.0
+    judged: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise ValueError(f"the probability {self.probability!r} is not from 0 to 1")
+        if self.score is not None and self.probability == 0.0:
+            raise ValueError(f"a score of {self.score!r} where the audit's probability is 0")
+        for name, number in (("score", self.score), ("judged", self.judged)):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"{name} is {number!r}; write None where nothing was measured")
+
+    @property
+    def weight(self) -> float:
+        """1/probability: how many segments a score speaks for.
+
+        Raises:
+            ValueError: The probability is 0.
+        """
+        return weight(self.probability)
+
+    @property
+    def reward(self) -> float | None:
+        """Score times weight, as the journal has it; None when nothing was measured."""
+        return None if self.score is None else self.score * self.weight
+
+    @property
+    def share(self) -> float:
+        """How many segments this one speaks for in a sum.
+
+        1/probability where only audited ones speak; 1 where a judge speaks for each.
+        """
+        return 1.0 if self.judged is not None else self.weight
+
+    def value(self, baseline: float = 0.0) -> float | None:
+        """Return an estimate of (score - baseline) whose mean over the draw is exactly that.
+
+        None when there is nothing to go by; on average over the draw that counts as 0.
+
+        Args:
+            baseline: A number that knows nothing of this segment and of no other's reward.
+        """
+        if self.judged is None:
+            return None if self.score is None else self.weight * (self.score - baseline)
+        measured = 0.0 if self.score is None else self.weight * (self.score - self.judged)
+        return self.judged - baseline + measured
 
 
-def text_or_base64(content: bytes) -> dict[str, str]:
-    """Return bytes as ``{"text": …}`` where they are UTF-8, else as ``{"base64": …}``."""
-    try:
-        return {"text": content.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(content).decode()}
+def weight(probability: float) -> float:
+    """Return 1/probability.
+
+    Raises:
+        ValueError: It is not in (0, 1].
+    """
+    if not 0.0 < probability <= 1.0:
+        raise ValueError(f"the probability {probability!r} is not above 0 and at most 1")
+    return 1.0 / probability
 
 
-def _earned(told: SegmentStory) -> dict[str, Any]:
-    reward, drawn, unmeasured = told.reward, told.drawn, told.unmeasured
-    return {
-        "audited": drawn.audited if drawn is not None else None,
-        "probability": drawn.probability if drawn is not None else None,
-        "score": reward.score if reward is not None else None,
-        "weight": reward.weight if reward is not None else None,
-        "reward": reward.value if reward is not None else None,
-        "unmeasured": unmeasured.reason if unmeasured is not None else None,
-        "seen": reward.seen if reward is not None else None,
-    }
+def advantages(moment: Sequence[Earned], baseline: float = 0.0) -> list[float | None]:
+    """Return what each alternative of one moment is to be trained with.
+
+    Where two or more have a value, each is compared with the mean of the others (leave one out, so
+    that the baseline knows nothing of what it is taken from; Kool, van Hoof and Welling 2019). One
+    alone is compared with `baseline`. What has no value gets None.
+
+    Args:
+        moment: The alternatives of *one* moment, which is drawn as a whole, and so has one
+            probability. Segments of several steps are not alternatives.
+        baseline: A constant chosen in advance, or what a critic says of the moment's context.
+
+    Raises:
+        ValueError: The probabilities differ.
+    """
+    if len({one.probability for one in moment}) > 1:
+        told = ", ".join(f"{one.probability:g}" for one in moment)
+        raise ValueError(f"these are not alternatives of one draw: their probabilities are {told}")
+    values = [one.value() for one in moment]
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return [one.value(baseline) for one in moment]
+    total, others = math.fsum(known), len(known) - 1
+    return [None if value is None else value - (total - value) / others for value in values]
 
 
-def _proposal(store: Store, told: SegmentStory) -> dict[str, Any] | None:
-    proposal = told.proposal
-    if proposal is None:
-        return None
-    return {
-        "kind": proposal.kind,
-        "payload": _text(store, proposal.payload),
-        "rationale": recall.kept(store, proposal.rationale.ref).decode(),
-        "digest": proposal.digest,
-    }
+def horvitz_thompson(values: Iterable[float | None], moments: int) -> float:
+    """Return the mean over all moments that the values of some estimate without bias.
+
+    Args:
+        values: One for each moment, None where there is none; those may also be left out.
+        moments: How many moments there were, audited or not.
+
+    Raises:
+        ValueError: There were no moments, or fewer than values.
+    """
+    known = [value for value in values if value is not None]
+    if moments < 1 or len(known) > moments:
+        raise ValueError(f"{len(known)} values of {moments} moments; count the unaudited ones too")
+    return math.fsum(known) / moments
 
 
-def _printed(store: Store, told: SegmentStory) -> dict[str, Any] | None:
-    if told.printed is None:
-        return None
-    text = _text(store, told.printed.text)
-    return text | {"seen_bytes": told.printed.seen_bytes}
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer of the policy, which is trained on.
+
+    Attributes:
+        response: What was recorded, a JSON value.
+        token_ids: What the policy sampled, where it recorded that.
+        logprobs: Their log-probabilities under the policy that sampled them, where recorded; as
+            many as `token_ids`.
+        version: Which policy that was, where it said.
+    """
+
+    response: Any
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    version: str | None = None
 
 
-def _text(store: Store, ref: BlobRef) -> dict[str, Any]:
-    """Return a content as `text_or_base64`, or ``{"erased": true}``."""
-    try:
-        return dict(text_or_base64(store.blob(ref.ref)))
-    except Erased:
-        return {"erased": True}
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the policy was given for one answer: fixed.
+
+    Attributes:
+        request: What was recorded, a JSON value.
+        prompt_ids: All tokens that came before the answer, where the policy recorded them.
+    """
+
+    request: Any
+    prompt_ids: tuple[int, ...] | None = None
 
 
-def _past(step: EarlierStep) -> dict[str, Any]:
-    return {
-        "index": step.index,
-        "kind": step.kind,
-        "payload": {"erased": True} if step.payload == ERASED else text_or_base64(step.payload),
-        "status": step.status,
-        "content": step.content,
-    }
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a segment was lived in: given to a learner to read, and never trained on.
+
+    Attributes:
+        earlier: The run's steps before this one and what came of each, JSON objects.
+        asked: What each model call of the segment was given, in order.
+    """
+
+    earlier: tuple[Any, ...]
+    asked: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """What the policy did in a segment.
+
+    Attributes:
+        answers: One for each of the context's `asked`.
+        printed: What its agent printed, a JSON object as in segment lines.
+        proposal: What its agent proposed, a JSON object; None when it ended without.
+    """
+
+    answers: tuple[Answered, ...]
+    printed: Any = None
+    proposal: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingItem:
+    """One segment as a learner may have it. What came of its proposal has no place in it.
+
+    Attributes:
+        moment: Names the point that it was rolled out from; its alternatives share that name, and
+            nothing else does.
+        live: Whether it was this alternative whose proposal went to the gate.
+    """
+
+    run: RunId
+    segment: SegmentId
+    index: int
+    moment: str
+    context: Context
+    trainable: Trainable
+    earned: Earned
+    live: bool = True
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The policies that answered in it, where they said which they were."""
+        said = (answer.version for answer in self.trainable.answers)
+        return frozenset(version for version in said if version is not None)

@@ -14,9 +14,9 @@ import typer
 from monastery.runtime.cli import output
 from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
 from monastery.runtime.cli.runs import steps_over
-from monastery.runtime.credit import export_lines
 from monastery.runtime.errors import BadInput
 from monastery.runtime.proofs import journal_lines
+from monastery.runtime.segment_lines import export_lines
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

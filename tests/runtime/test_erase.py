@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from monastery.auditor.person import PersonAuditor
 from monastery.runtime.content import Sealer, belongs, ref_of
-from monastery.runtime.credit import export_lines
 from monastery.runtime.erase import plan, spellings
 from monastery.runtime.errors import BadInput, Erased, StoreError
 from monastery.runtime.proofs import journal_lines
 from monastery.runtime.records import Answer, RunId, Vote
 from monastery.runtime.rows import RunRow
+from monastery.runtime.segment_lines import export_lines
 from monastery.runtime.store import Store
 from monastery.runtime.story import tell
 from monastery.runtime.verify import verify

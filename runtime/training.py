@@ -1,0 +1,121 @@
+"""Training: a run's journal read as training items, one for each think segment, in order.
+
+Tokens are taken from what a model on this machine keeps beside its answer, with the
+log-probabilities of the draw; else from an answer that tells them by the names that vLLM gives them
+(`prompt_token_ids`, `token_ids` of the only choice, or both at the top of an answer of no API, with
+log-probabilities as OpenAI's chat tells them or as a list `logprobs`). What does not fit together
+is left out rather than guessed: a learner that needs tokens says that it has none.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monastery.runtime import recall
+from monastery.runtime.credit import Answered, Asked, Context, Earned, Trainable, TrainingItem
+from monastery.runtime.events import ModelCalled
+from monastery.runtime.records import RunId
+from monastery.runtime.segment_lines import past_step, printed, proposed
+from monastery.runtime.store import Store
+from monastery.runtime.story import SegmentStory, tell
+
+
+def training_items(store: Store, run: RunId | str) -> Iterator[TrainingItem]:
+    """Yield a run's segments in order, unaudited ones too: sums are divided by all of them.
+
+    Raises:
+        StoreError: The journal cannot be read.
+    """
+    past: tuple[Any, ...] = ()
+    for told in tell(store, run).segments:
+        both = [_call(store, call) for call in told.calls if _answered(call)]
+        yield TrainingItem(
+            run=RunId(str(run)),
+            segment=told.id,
+            index=told.index,
+            moment=told.id,
+            context=Context(past, tuple(asked for asked, _ in both)),
+            trainable=Trainable(
+                tuple(answered for _, answered in both), printed(store, told), proposed(store, told)
+            ),
+            earned=_earned(told),
+        )
+        if told.completed is not None:
+            past = (*past, past_step(recall.earlier_step(store, told)))
+
+
+def _answered(call: ModelCalled) -> bool:
+    """Whether the policy answered, and the agent had it: not so if refused, broken or cancelled."""
+    failed = call.status is not None and call.status >= 400
+    return call.refused is None and not call.cancelled and not failed
+
+
+def _earned(told: SegmentStory) -> Earned:
+    """Return what the segment earned; one without a proposal could not be audited."""
+    if told.drawn is None:
+        return Earned(None, 0.0)
+    return Earned(None if told.reward is None else told.reward.score, told.drawn.probability)
+
+
+def _call(store: Store, call: ModelCalled) -> tuple[Asked, Answered]:
+    request = recall.kept_json(store, call.request.ref)
+    response = recall.kept_json(store, call.response.ref)
+    if call.sampled is None:
+        prompt, sampled, logprobs = told_tokens(response)
+    else:
+        prompt, sampled, logprobs = kept_tokens(recall.kept_json(store, call.sampled.ref))
+    return Asked(request, prompt), Answered(response, sampled, logprobs, call.version)
+
+
+Ids = tuple[int, ...]
+Tokens = tuple[Ids | None, Ids | None, tuple[float, ...] | None]
+"""The prompt's, the sampled, and their log-probabilities; each None where it is not told."""
+
+
+def kept_tokens(kept: Any) -> Tokens:
+    """Return the tokens of what a model on this machine keeps beside one answer.
+
+    Of several answers to one call nobody knows which the agent used: then no sampled ones.
+    """
+    body = _object(kept)
+    sample = _only(body.get("samples"))
+    return _fitting(body.get("prompt_ids"), sample.get("ids"), sample.get("drawn_logprobs"))
+
+
+def told_tokens(response: Any) -> Tokens:
+    """Return the tokens that an answer itself tells."""
+    body = _object(response)
+    body = _object(body.get("response", body))  # of an API, beside its status
+    choice = _only(body["choices"]) if "choices" in body else body
+    told = choice.get("logprobs")
+    if isinstance(told, Mapping):
+        content = told.get("content")
+        content = content if isinstance(content, list) else []
+        told = [_object(one).get("logprob") for one in content]
+    return _fitting(body.get("prompt_token_ids"), choice.get("token_ids"), told)
+
+
+def _fitting(prompt: Any, sampled: Any, logprobs: Any) -> Tokens:
+    ids, known = _ids(sampled), _floats(logprobs)
+    if ids is None or known is None or len(known) != len(ids):
+        known = None
+    return _ids(prompt), ids, known
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _only(value: Any) -> Mapping[str, Any]:
+    return _object(value[0]) if isinstance(value, list) and len(value) == 1 else {}
+
+
+def _ids(value: Any) -> Ids | None:
+    if not isinstance(value, list) or not all(type(one) is int and one >= 0 for one in value):
+        return None
+    return tuple(value)
+
+
+def _floats(value: Any) -> tuple[float, ...] | None:
+    if not isinstance(value, list) or not all(type(one) in (int, float) for one in value):
+        return None
+    return tuple(float(one) for one in value)
