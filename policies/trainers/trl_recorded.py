@@ -89,7 +89,7 @@ def config(output: str, **more: Any) -> GRPOConfig:
         "output_dir": output,
         "per_device_train_batch_size": batch,
         "num_generations": batch if batch > 1 else 2,  # only counted: nothing is generated
-        "temperature": told["temperature"],  # logits are divided by it, as they were in the draw
+        "temperature": told["temperature"] or 1.0,  # logits are divided by it, as in the draw
         "learning_rate": 1e-6,
         "num_train_epochs": 1,
         "beta": 0.0,

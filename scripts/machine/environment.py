@@ -23,8 +23,8 @@ _MODELS_STAMP = VENV / "monastery-models.stamp"
 
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 _MODELS_HEADER = """\
-# What the tests of models need on top of requirements.txt, version by version: PyTorch, and
-# transformers with its server. `scripts/setup tests` installs it; `make pins` writes it anew.
+# What the tests of models need on top of requirements.txt, version by version: PyTorch,
+# transformers with its server, and TRL. `scripts/setup tests` installs it; `make pins` writes it anew.
 """
 _HEADER = """\
 # What set-up installs, version by version, for Python 3.11 and later. No addresses: where packages
