@@ -85,6 +85,7 @@ def config(output: str, **more: Any) -> GRPOConfig:
     """Return a configuration that keeps the boundary; `more` are any others of TRL's settings."""
     told = json.loads((HERE / "metadata.json").read_text())
     batch = more.pop("per_device_train_batch_size", 8)
+    accelerated = torch.accelerator.is_available()
     given = {
         "output_dir": output,
         "per_device_train_batch_size": batch,
@@ -95,6 +96,8 @@ def config(output: str, **more: Any) -> GRPOConfig:
         "beta": 0.0,
         "scale_rewards": "none",
         "report_to": "none",
+        "use_cpu": not accelerated,
+        "bf16": accelerated,
         "logging_steps": 1,
     }
     return GRPOConfig(**{**BOUNDARY, **given, **more})

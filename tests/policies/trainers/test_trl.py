@@ -15,7 +15,7 @@ from monastery.policies.local.policy import LocalPolicy
 from monastery.runtime.errors import AuditFailed
 from monastery.runtime.project import LocalPolicySettings
 from tests.cli.conftest import MAIN
-from tests.model_server import ROOT, alone
+from tests.model_server import ROOT, alone, make
 from tests.runtime.world import SetAuditor, Small, approve
 
 
@@ -47,11 +47,14 @@ async def _lived(home: Path, model: Path) -> str:
     return row.run
 
 
-def test_trl_trains_on_an_export_and_keeps_to_the_boundary(
-    tmp_path: Path, tiny_model: Path
-) -> None:
-    """It trains; its gradient is the rows' policy gradient, and is zero outside of segments."""
-    trio.run(_lived, tmp_path / "home", tiny_model)
+def test_trl_trains_on_an_export_and_keeps_to_the_boundary(tmp_path: Path) -> None:
+    """It trains; its gradient is the rows' policy gradient, and is zero outside of segments.
+
+    The model's weights are as they were drawn: what it says is noise, bytes that are no text. So
+    after long answers the second prompt does not go on from the first, and is a row of its own.
+    """
+    model = make(tmp_path / "model", "--random")
+    trio.run(_lived, tmp_path / "home", model)
     argv = [*MAIN, "export", "last", "--to", "trl", "--output", str(tmp_path / "rows")]
     done = subprocess.run(
         [*argv, "--home", str(tmp_path / "home")], capture_output=True, text=True, cwd=tmp_path
@@ -59,9 +62,13 @@ def test_trl_trains_on_an_export_and_keeps_to_the_boundary(
     assert done.returncode == 0, done.stderr
     assert "6 steps, 5 of them scored" in done.stdout
     assert "train.py" in done.stderr
+    lines = (tmp_path / "rows/rows.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert any(0 in row["completion_mask"] for row in rows)
+    assert len({row["segment_id"] for row in rows}) < len(rows)
     program = [sys.executable, "-m", "tests.policies.trainers.trl_check"]
     ran = subprocess.run(
-        [*program, str(tmp_path / "rows"), str(tiny_model), str(tmp_path / "trained")],
+        [*program, str(tmp_path / "rows"), str(model), str(tmp_path / "trained")],
         cwd=ROOT,
         env={**alone(), "HF_HOME": str(tmp_path / "hub"), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -69,7 +76,7 @@ def test_trl_trains_on_an_export_and_keeps_to_the_boundary(
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     told = json.loads(ran.stdout.splitlines()[-1])
-    before = (tiny_model / "model.safetensors").read_bytes()
+    before = (model / "model.safetensors").read_bytes()
     assert (tmp_path / "trained/model.safetensors").read_bytes() != before
     assert told["reach"]["outside"] == 0.0
     assert told["reach"]["inside"] > 0.0
