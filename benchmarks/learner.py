@@ -26,7 +26,7 @@ from typing import Any
 
 WAYS = {"gru": ("segment", "together", "full", "rows"), "transformer": ("segment", "full", "rows")}
 SEGMENT = {"gru": 100, "transformer": 128}
-LENGTHS = {"gru": [10, 100, 1000, 10_000, 100_000], "transformer": [128, 1024, 8192]}
+LENGTHS = {"gru": [10, 100, 1000, 10_000, 100_000], "transformer": [1024, 4096, 8192]}
 GROWTH = {"segment": 1.0, "together": 1.0, "full": 1.0, "rows": 2.0}
 """With which power of the length the time of a GRU grows; a transformer's does one quicker."""
 

@@ -4,6 +4,8 @@ Inputs are numbers of states. Nothing is remembered from one input to the next, 
 boundary but through what was learned.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from monastery.policies.learners.learner import Update
 from monastery.policies.learners.moments import Moment
 from monastery.runtime.errors import BadInput
 
-Table = NDArray[np.float64]
+Table: TypeAlias = NDArray[np.float64]
 """[states, actions]"""
 
 
