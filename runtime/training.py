@@ -106,8 +106,8 @@ def _fitting(prompt: Any, sampled: Any, logprobs: Any) -> Tokens:
 
 
 def _temperature(drawn: Any) -> float | None:
-    told = _object(drawn).get("temperature")
-    return float(told) if type(told) in (int, float) and told >= 0 else None
+    told = _floats([_object(drawn).get("temperature")])
+    return told[0] if told and told[0] >= 0 else None
 
 
 def _object(value: Any) -> Mapping[str, Any]:

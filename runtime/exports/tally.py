@@ -53,7 +53,7 @@ class Tally:
     def rows(self, items: Iterable[TrainingItem], baseline: float) -> Iterator[Told]:
         """Yield the rows of all segments in order, each with its segment, counted."""
         for moment in by_moment(self.see(items)):
-            named = {item.segment: item for item in moment}
+            named = {str(item.segment): item for item in moment}
             for item in moment:
                 self.wordless += item.earned.score is not None and not has_tokens(item)
             for row in moment_rows(moment, baseline):
