@@ -158,7 +158,7 @@ def _for_trainers(
         output.note(f"NOTE: {doubt}")
     output.note(f"WARNING: {LOUD}")
     for one in warnings(to):
-        output.note(f"  * {one}")
+        output.note(f"  {one}")
 
 
 def _solutions(

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 LOUD = (
     "A row's reward is for that row's own step. The file cannot keep a trainer from carrying it"
-    " further; its settings can. What breaks the boundary:"
+    " further; its settings can."
 )
+_BREAKS = "What breaks the boundary:"
 
 _EVERYWHERE = (
     "Return-to-go, discounts, a critic asked about the next step: a step would be paid for what"
@@ -87,21 +88,19 @@ PROMISE = (
 
 
 def warnings(to: str) -> list[str]:
-    """Return what breaks the boundary in what reads this format, a sentence each; first, advice."""
-    return [*_SETTINGS.get(to, (LOUD,)), *_EVERYWHERE]
+    """Return what to beware of where this format is read, a line each: advice, then a list."""
+    lead, *others = _SETTINGS.get(to, (_BREAKS,))
+    return [lead, *(f"* {one}" for one in (*others, *_EVERYWHERE))]
 
 
 def readme(to: str, files: Sequence[str], doubts: Sequence[str]) -> str:
     """Return the page that stands beside an export."""
-    first, *others = _SETTINGS.get(to, (LOUD,))
+    lead, *others = warnings(to)
     lines = [f"# Audited think segments, for {to}", ""]
     lines += ["Files: " + ", ".join(f"`{name}`" for name in files) + ".", ""]
     if doubts:
         lines += ["## Look at this first", "", *(f"* {one}" for one in doubts), ""]
-    lines += ["## What breaks the boundary", "", LOUD, ""]
-    if others:
-        lines += [first, "", *(f"* {one}" for one in others), "", "And anywhere:", ""]
-    lines += [*(f"* {one}" for one in _EVERYWHERE), "", PROMISE, ""]
+    lines += ["## What breaks the boundary", "", LOUD, lead, "", *others, "", PROMISE, ""]
     lines += [
         "`metadata.json` counts `segments` (all that ended in a proposal, audited or not): a sum"
         " over measured ones estimates that over all without bias when it is divided by that"
