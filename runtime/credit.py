@@ -144,12 +144,14 @@ class Answered:
         logprobs: Their log-probabilities under the policy that sampled them, where recorded; as
             many as `token_ids`.
         version: Which policy that was, where it said.
+        temperature: What its logits were divided by before the draw, where recorded.
     """
 
     response: Any
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     version: str | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,13 @@ def _call(store: Store, call: ModelCalled) -> tuple[Asked, Answered]:
     response = recall.kept_json(store, call.response.ref)
     if call.sampled is None:
         prompt, sampled, logprobs = told_tokens(response)
+        temperature = _temperature(_object(request).get("request", request))
     else:
-        prompt, sampled, logprobs = kept_tokens(recall.kept_json(store, call.sampled.ref))
-    return Asked(request, prompt), Answered(response, sampled, logprobs, call.version)
+        kept = recall.kept_json(store, call.sampled.ref)
+        prompt, sampled, logprobs = kept_tokens(kept)
+        temperature = _temperature(kept)
+    answered = Answered(response, sampled, logprobs, call.version, temperature)
+    return Asked(request, prompt), answered
 
 
 Ids = tuple[int, ...]
@@ -99,6 +103,11 @@ def _fitting(prompt: Any, sampled: Any, logprobs: Any) -> Tokens:
     if ids is None or known is None or len(known) != len(ids):
         known = None
     return _ids(prompt), ids, known
+
+
+def _temperature(drawn: Any) -> float | None:
+    told = _floats([_object(drawn).get("temperature")])
+    return told[0] if told and told[0] >= 0 else None
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ PURE |= {"content", "merkle", "note", "credit"}
 
 HEAVY = {"docker": "sandbox", "torch": "policies", "openai": "policies", "anthropic": "policies"}
 HEAVY |= {"libzim": "runtime", "transformers": "policies", "numpy": "policies"}
+HEAVY |= {"trl": "policies", "datasets": "policies", "pyarrow": "runtime"}
 
 
 def _modules() -> list[Path]:

@@ -23,8 +23,8 @@ _MODELS_STAMP = VENV / "monastery-models.stamp"
 
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 _MODELS_HEADER = """\
-# What the tests of models need on top of requirements.txt, version by version: PyTorch, and
-# transformers with its server. `scripts/setup tests` installs it; `make pins` writes it anew.
+# What the tests of models need on top of requirements.txt, version by version: PyTorch,
+# transformers with its server, and TRL. `scripts/setup tests` installs it; `make pins` writes it.
 """
 _HEADER = """\
 # What set-up installs, version by version, for Python 3.11 and later. No addresses: where packages
@@ -72,7 +72,7 @@ def ensure_models() -> None:
     stamp = environment_stamp(ROOT, _MODELS)
     if _MODELS_STAMP.exists() and _MODELS_STAMP.read_text() == stamp:
         return
-    what = "installing PyTorch and transformers for the tests of models"
+    what = "installing PyTorch, transformers and TRL for the tests of models"
     size = "1.2 GB; several where pip finds no PyTorch but the one for CUDA"
     try:
         with taking(f"{what}: {size}", about_seconds=60):
