@@ -97,7 +97,8 @@ async def _answer(run: Run, body: Mapping[str, Any]) -> _Answered:
     if spent is not None:
         return _Answered(_error("budget_exhausted", spent), {"refused": spent})
     try:
-        return _Answered(await run.world.policy.call(body))
+        said = await run.world.policy.call(body)
+        return _Answered(said, {"version": getattr(run.world.policy, "version", None)})
     except MonasteryError as exc:
         return _Answered(_error("policy_failed", str(exc)))
 
