@@ -100,13 +100,20 @@ def advantages(moment: Sequence[Earned], baseline: float = 0.0) -> list[float | 
     alone is compared with `baseline`. What has no value gets None.
 
     Args:
-        moment: The alternatives of *one* moment. Segments of several steps are not alternatives.
+        moment: The alternatives of *one* moment, which is drawn as a whole, and so has one
+            probability. Segments of several steps are not alternatives.
         baseline: A constant chosen in advance, or what a critic says of the moment's context.
+
+    Raises:
+        ValueError: The probabilities differ.
     """
-    values = [one.value(baseline) for one in moment]
+    if len({one.probability for one in moment}) > 1:
+        told = ", ".join(f"{one.probability:g}" for one in moment)
+        raise ValueError(f"these are not alternatives of one draw: their probabilities are {told}")
+    values = [one.value() for one in moment]
     known = [value for value in values if value is not None]
     if len(known) < 2:
-        return values
+        return [one.value(baseline) for one in moment]
     total, others = math.fsum(known), len(known) - 1
     return [None if value is None else value - (total - value) / others for value in values]
 

@@ -1,10 +1,10 @@
 """Training: a run's journal read as training items, one for each think segment, in order.
 
-Where an answer tells the tokens that were sampled they are taken up, by the names that vLLM gives
-them: `prompt_token_ids` in the answer, `token_ids` in its first choice, or either at the top of an
-answer of no API; log-probabilities as OpenAI's chat tells them, or a list `logprobs` beside the
-tokens. What does not fit together is left out rather than guessed: a learner that needs tokens
-says that it has none.
+Tokens are taken from what a model on this machine keeps beside its answer, with the
+log-probabilities of the draw; else from an answer that tells them by the names that vLLM gives them
+(`prompt_token_ids`, `token_ids` of the only choice, or both at the top of an answer of no API, with
+log-probabilities as OpenAI's chat tells them or as a list `logprobs`). What does not fit together
+is left out rather than guessed: a learner that needs tokens says that it has none.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,9 +40,7 @@ def training_item(store: Store, told: SegmentStory, past: tuple[Any, ...]) -> Tr
         told: The segment.
         past: The run's steps before it, as far as its learner is to read them.
     """
-    # What was refused no model answered, and what was cancelled the agent never had.
-    calls = [call for call in told.calls if call.refused is None and not call.cancelled]
-    both = [_call(store, call) for call in calls]
+    both = [_call(store, call) for call in told.calls if _answered(call)]
     return TrainingItem(
         run=RunId(told.id.rpartition(".")[0]),
         segment=told.id,
@@ -56,6 +54,12 @@ def training_item(store: Store, told: SegmentStory, past: tuple[Any, ...]) -> Tr
     )
 
 
+def _answered(call: ModelCalled) -> bool:
+    """Whether the policy answered, and the agent had it: not so if refused, broken or cancelled."""
+    failed = call.status is not None and call.status >= 400
+    return call.refused is None and not call.cancelled and not failed
+
+
 def _earned(told: SegmentStory) -> Earned:
     """Return what the segment earned; one without a proposal could not be audited."""
     if told.drawn is None:
@@ -66,33 +70,54 @@ def _earned(told: SegmentStory) -> Earned:
 def _call(store: Store, call: ModelCalled) -> tuple[Asked, Answered]:
     request = recall.kept_json(store, call.request.ref)
     response = recall.kept_json(store, call.response.ref)
-    prompt, sampled, logprobs = sampled_tokens(response)
+    if call.sampled is None:
+        prompt, sampled, logprobs = told_tokens(response)
+    else:
+        prompt, sampled, logprobs = kept_tokens(recall.kept_json(store, call.sampled.ref))
     return Asked(request, prompt), Answered(response, sampled, logprobs, call.version)
 
 
 Ids = tuple[int, ...]
+Tokens = tuple[Ids | None, Ids | None, tuple[float, ...] | None]
+"""The prompt's, the sampled, and their log-probabilities; each None where it is not told."""
 
 
-def sampled_tokens(response: Any) -> tuple[Ids | None, Ids | None, tuple[float, ...] | None]:
-    """Return an answer's prompt tokens, sampled tokens and log-probabilities, each if told."""
+def kept_tokens(kept: Any) -> Tokens:
+    """Return the tokens of what a model on this machine keeps beside one answer.
+
+    Of several answers to one call nobody knows which the agent used: then no sampled ones.
+    """
+    body = _object(kept)
+    sample = _only(body.get("samples"))
+    return _fitting(body.get("prompt_ids"), sample.get("ids"), sample.get("drawn_logprobs"))
+
+
+def told_tokens(response: Any) -> Tokens:
+    """Return the tokens that an answer itself tells."""
     body = _object(response)
     body = _object(body.get("response", body))  # of an API, beside its status
-    choices = body.get("choices")
-    choice = _object(choices[0]) if isinstance(choices, list) and choices else body
-    sampled = _ids(choice.get("token_ids"))
+    choice = _only(body["choices"]) if "choices" in body else body
     told = choice.get("logprobs")
     if isinstance(told, Mapping):
         content = told.get("content")
         content = content if isinstance(content, list) else []
         told = [_object(one).get("logprob") for one in content]
-    logprobs = _floats(told)
-    if sampled is None or logprobs is None or len(logprobs) != len(sampled):
-        logprobs = None
-    return _ids(body.get("prompt_token_ids")), sampled, logprobs
+    return _fitting(body.get("prompt_token_ids"), choice.get("token_ids"), told)
+
+
+def _fitting(prompt: Any, sampled: Any, logprobs: Any) -> Tokens:
+    ids, known = _ids(sampled), _floats(logprobs)
+    if ids is None or known is None or len(known) != len(ids):
+        known = None
+    return _ids(prompt), ids, known
 
 
 def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _only(value: Any) -> Mapping[str, Any]:
+    return _object(value[0]) if isinstance(value, list) and len(value) == 1 else {}
 
 
 def _ids(value: Any) -> Ids | None:

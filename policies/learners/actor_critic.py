@@ -54,7 +54,9 @@ class ActorCritic(TorchLearner):
         chosen, actions, old = self._chosen(segment, features)
         logits = self._watched(self.network.choose(chosen))  # [n, A]
         values = self._watched(self.network.value(chosen))  # [n]
-        rewards = self._rewards(segment, advantage, values)
+        # The weight 1/p is not in the rewards but on the whole loss: the critic learns scores.
+        told = segment.action_rewards(advantage / segment.earned.share)
+        rewards = torch.from_numpy(told).to(values)  # [n]
         found = segment_advantages(rewards, values.detach(), self._discount, self._trace)  # [n]
         targets = found + values.detach()
         logprobs = logits.log_softmax(-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)  # [n]
@@ -63,17 +65,3 @@ class ActorCritic(TorchLearner):
         if self._entropy:
             loss = loss - self._entropy * entropy(logits)
         return segment.earned.share * loss
-
-    def _rewards(self, segment: Segment, worth: float, like: Tensor) -> Tensor:
-        """Return each action's reward [n]: they add up to the score, or to what a judge makes of it.
-
-        The weight 1/p is not in them but on the whole loss, so that the critic learns scores.
-        """
-        total = worth / segment.earned.share
-        rewards = like.new_zeros(like.shape)
-        if segment.rewards is not None and segment.earned.score is not None:
-            told = segment.rewards[segment.chosen]
-            rewards += torch.from_numpy(told).to(like.dtype)
-            total -= segment.earned.score
-        rewards[-1] += total
-        return rewards

@@ -9,7 +9,6 @@ is context for the next. That state is the learner's own and crosses a boundary 
 one, measured or not. Nothing is normalised, clipped, ranked or filtered over several moments.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,11 +48,3 @@ class Learner(Protocol):
     def step(self) -> int:
         """Change the policy by what was learned since the last step; return of how many moments."""
         ...
-
-
-def learn_run(learner: Learner, moments: Iterator[Moment]) -> list[Update]:
-    """Let a learner learn one run, and make one step of it."""
-    learner.begin()
-    updates = [learner.learn(moment) for moment in moments]
-    learner.step()
-    return updates

@@ -65,6 +65,23 @@ class Segment:
         chosen: NDArray[np.bool_] = self.actions != NOTHING
         return chosen
 
+    def action_rewards(self, worth: float) -> NDArray[np.float64]:
+        """Return the reward of each of the n actions, [n]; they add up to `worth`.
+
+        What the audit did not give to single actions, the last one earns.
+
+        Args:
+            worth: The score, or what a judge made of it.
+        """
+        chosen = self.chosen
+        if self.rewards is None or self.earned.score is None:
+            rewards = np.zeros(int(chosen.sum()))
+            rewards[-1] = worth
+            return rewards
+        rewards = self.rewards[chosen]
+        rewards[-1] += worth - self.earned.score
+        return rewards
+
     @classmethod
     def of(
         cls,
@@ -134,7 +151,7 @@ class Moment:
         live: Which of them the run went on from.
 
     Raises:
-        BadInput: There is none, or no such one to go on from.
+        BadInput: There is none, or no such one to go on from, or they are not of one draw.
     """
 
     alternatives: tuple[Segment, ...]
@@ -144,6 +161,8 @@ class Moment:
         if not 0 <= self.live < len(self.alternatives):
             count = len(self.alternatives)
             raise BadInput(f"the run goes on from alternative {self.live}, but there are {count}")
+        if len({segment.earned.probability for segment in self.alternatives}) > 1:
+            raise BadInput("alternatives of one moment have one draw, and so one probability")
 
     @classmethod
     def of(cls, segment: Segment) -> "Moment":

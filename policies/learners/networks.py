@@ -2,7 +2,7 @@
 
 Every network of this package has the same shape, so that any learner works with any of them:
 
-    features, state = network(inputs, state)      # [B, L(, D)] -> [B, L, H]; state None: a run begins
+    features, state = network(inputs, state)   # [B, L(, D)] -> [B, L, H]; state None: run begins
     logits, values = network.choose(features), network.value(features)
 
 The state is what is remembered: a tree of tensors that only `map_state` looks into.
@@ -51,6 +51,10 @@ class Network(nn.Module):
     def value(self, features: Tensor) -> Tensor:
         """Return a critic's values [...] from features [..., H]."""
         raise NotImplementedError(f"{type(self).__name__} has no critic")
+
+    def stack(self, states: list[State]) -> State:
+        """Return the states of several readers, each of batch 1, side by side in a batch."""
+        raise NotImplementedError(f"states of {type(self).__name__} do not lie side by side")
 
     def map_state(self, state: State, function: Callable[[Tensor], Tensor]) -> State:
         """Return the state with every tensor replaced by what the function returns for it."""
@@ -105,6 +109,11 @@ class Recurrent(_Headed):
         features, after = self.core(self.encoder(inputs), before)
         return features, after.squeeze(0)
 
+    def stack(self, states: list[State]) -> State:
+        """Stack; see `Network.stack`."""
+        nothing = self.policy_head.weight.new_zeros(1, self.core.hidden_size)
+        return torch.cat([nothing if state is None else state for state in states])
+
 
 class Memoryless(_Headed):
     """A perceptron with one hidden layer: what it chooses hangs on the last input alone."""
@@ -123,6 +132,10 @@ class Memoryless(_Headed):
     def forward(self, inputs: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Read; see `Network.forward`."""
         return self.core(self.encoder(inputs)), None
+
+    def stack(self, states: list[State]) -> State:
+        """Stack; see `Network.stack`."""
+        return None
 
 
 class Actor:
@@ -146,7 +159,9 @@ class Actor:
     @torch.no_grad()
     def read(self, inputs: Any) -> None:
         """Read one or more inputs, [L] or [L, D]."""
-        read = torch.as_tensor(inputs).unsqueeze(0)
+        like = next(self._network.parameters())
+        dtype = torch.int64 if self._network.observations is None else like.dtype
+        read = torch.as_tensor(inputs, dtype=dtype, device=like.device).unsqueeze(0)
         features, self._state = self._network(read, self._state)
         self._features = features[0, -1]
 
@@ -159,6 +174,6 @@ class Actor:
         """
         if self._features is None:
             raise ValueError("an actor reads before it chooses")
-        logprobs = self._network.choose(self._features).double().log_softmax(-1)
+        logprobs = self._network.choose(self._features).double().cpu().log_softmax(-1)
         action = int(torch.multinomial(logprobs.exp(), 1, generator=self._random))
         return action, float(logprobs[action])

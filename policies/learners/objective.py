@@ -51,9 +51,9 @@ def segment_advantages(rewards: Tensor, values: Tensor, discount: float, trace: 
         trace: lambda of the trace; 1 compares with what really came, 0 with the next value.
     """
     after = torch.cat([values[1:], values.new_zeros(1)])
-    errors = rewards + discount * after - values
-    found, running = torch.empty_like(errors), errors.new_zeros(())
-    for t in range(len(errors) - 1, -1, -1):
+    errors = (rewards + discount * after - values).tolist()
+    running = 0.0
+    for t in reversed(range(len(errors))):
         running = errors[t] + discount * trace * running
-        found[t] = running
-    return found
+        errors[t] = running
+    return values.new_tensor(errors)

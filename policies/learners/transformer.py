@@ -1,8 +1,8 @@
 """A small causal transformer whose state is the keys and values of what it has read.
 
 Keys and values that come from a state are read like any others; whether a gradient goes into them
-is the state's affair. A learner that cuts its state at the boundary gets a transformer for which the
-past is fixed context, and one that does not gets the usual one.
+is the state's affair. A learner that cuts its state at the boundary gets a transformer for which
+the past is fixed context, and one that does not gets the usual one.
 """
 
 import math
@@ -15,7 +15,10 @@ from monastery.policies.learners.networks import Network, State
 
 
 class Transformer(Network):
-    """Reads numbers (tokens). Its state is, for each layer, keys and values [B, heads, S, H/heads].
+    """Reads numbers (tokens).
+
+    Its state is how many tokens it has read, [B], and for each layer the keys and values
+    [B, heads, S, H/heads] of the last S of them.
 
     Args:
         vocabulary: How many tokens there are, to read and to choose from.
@@ -38,8 +41,8 @@ class Transformer(Network):
         window: int | None = None,
     ) -> None:
         super().__init__()
-        if width % (2 * heads):
-            raise ValueError(f"a width of {width} is not a multiple of twice {heads} heads")
+        if width % 2 or width % heads:
+            raise ValueError(f"a width of {width} is not even, or not a multiple of {heads} heads")
         self.actions, self.observations, self.window = vocabulary, None, window
         self.encoder = nn.Embedding(vocabulary, width)
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
@@ -48,12 +51,18 @@ class Transformer(Network):
 
     def forward(self, inputs: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Read; see `Network.forward`."""
-        past: tuple[State, ...] = state if state is not None else (None,) * len(self.blocks)
-        x, kept = self.encoder(inputs), []  # [B, L, H]
+        batch, length = inputs.shape
+        past: tuple[State, ...] = (None,) * len(self.blocks)
+        read = inputs.new_zeros(batch)
+        if state is not None:
+            read, past = state
+        embedded: Tensor = self.encoder(inputs)
+        x, kept = embedded + _places(read, length, embedded), []  # [B, L, H]
+        mask = _mask(length, 0 if past[0] is None else past[0][0].shape[2], inputs)
         for block, before in zip(self.blocks, past, strict=True):
-            x, after = block(x, before)
+            x, after = block(x, before, mask)
             kept.append(after if self.window is None else _last(after, self.window))
-        return self.norm(x), tuple(kept)
+        return self.norm(x), (read + length, tuple(kept))
 
     def choose(self, features: Tensor) -> Tensor:
         """Return logits [..., vocabulary]."""
@@ -77,10 +86,8 @@ class _Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
-        slopes = torch.tensor([2.0 ** (-8.0 * (h + 1) / heads) for h in range(heads)])
-        self.register_buffer("slopes", slopes, persistent=False)
 
-    def forward(self, x: Tensor, past: State) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, past: State, mask: Tensor | None) -> tuple[Tensor, State]:
         batch, length, width = x.shape
         mixed = self.mix(self.before_attention(x)).view(batch, length, 3, self.heads, -1)
         query, keys, values = mixed.permute(2, 0, 3, 1, 4)  # each [B, heads, L, H/heads]
@@ -88,21 +95,29 @@ class _Block(nn.Module):
             keys = torch.cat([past[0], keys], dim=2)
             values = torch.cat([past[1], values], dim=2)
         found = scaled_dot_product_attention(
-            query, keys, values, attn_mask=self._bias(length, keys.shape[2], x)
+            query, keys, values, attn_mask=mask, is_causal=past is None and length > 1
         )
         x = x + self.out(found.transpose(1, 2).reshape(batch, length, width))
         return x + self.mlp(self.before_mlp(x)), (keys, values)
 
-    def _bias(self, length: int, total: int, like: Tensor) -> Tensor:
-        """Return what is added to attention [heads, L, S]: less for what is further back (ALiBi,
-        Press et al. 2022), which needs no positions, so that a run may be of any length; and no
-        attention to what comes later.
-        """
-        slopes: Tensor = self.slopes  # type: ignore[assignment]
-        here = torch.arange(total - length, total).unsqueeze(-1)
-        back = (here - torch.arange(total)).to(like.dtype)  # [L, S]
-        far = torch.where(back < 0, math.inf, back)
-        return -slopes.to(like.dtype).view(-1, 1, 1) * far
+
+def _places(read: Tensor, length: int, like: Tensor) -> Tensor:
+    """Return waves that tell how far into the run each input is (Vaswani et al. 2017), [B, L, H].
+
+    They need no table, so that a run may be of any length.
+    """
+    half = like.shape[-1] // 2
+    place = (read.unsqueeze(-1) + torch.arange(length, device=read.device)).unsqueeze(-1)
+    pace = torch.exp(torch.arange(half, device=read.device) * (-math.log(10_000.0) / half))
+    angle = place.double() * pace
+    return torch.cat([angle.sin(), angle.cos()], dim=-1).to(like.dtype)
+
+
+def _mask(length: int, past: int, like: Tensor) -> Tensor | None:
+    """Return what may be attended to, [L, S]; None where that is all, or is told otherwise."""
+    if past == 0 or length == 1:
+        return None
+    return torch.ones(length, past + length, dtype=torch.bool, device=like.device).tril(past)
 
 
 def _last(state: State, window: int) -> State:

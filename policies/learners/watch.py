@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Key = tuple[int, int]
-"""The number of a moment in its run, from 0; and which tensor of it this is, in order of telling."""
+"""The number of a moment in its run, from 0; and which tensor of it this is, as they were told."""
 
 
 @dataclass(slots=True)
@@ -20,10 +20,12 @@ class Watch:
     Attributes:
         outputs: For each output that was told, the gradient that reached it; None where none did.
         states: The same for each tensor that crossed a boundary: key (k, …) left moment k.
+        cut: How many of those were cut from their graph before they were told.
     """
 
     outputs: dict[Key, Tensor | None] = field(default_factory=dict)
     states: dict[Key, Tensor | None] = field(default_factory=dict)
+    cut: int = 0
 
     def output(self, moment: int, tensor: Tensor) -> Tensor:
         """Tell what a head said in a moment: logits, values. Go on with what is returned."""
@@ -34,6 +36,7 @@ class Watch:
 
         A recurrent state, or keys and values; before it is detached, if it is.
         """
+        self.cut += not tensor.requires_grad
         return _node(self.states, moment, tensor)
 
     def sequence(self, tensor: Tensor, lengths: list[int]) -> Tensor:

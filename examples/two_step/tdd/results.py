@@ -1,5 +1,6 @@
 """Results: what a run came to, what several seeds came to together, and where they are kept."""
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,8 +55,7 @@ def row(key: Key, episodes: Sequence[Episode], **more: Any) -> Row:
     points = min(POINTS, len(episodes))
     edges = [len(episodes) * number // points for number in range(points + 1)]
     curve = [
-        {"episode": end, **measure(episodes[begin:end])}
-        for begin, end in zip(edges, edges[1:], strict=False)
+        {"episode": end, **measure(episodes[begin:end])} for begin, end in itertools.pairwise(edges)
     ]
     last = episodes[-max(1, round(LAST * len(episodes))) :]
     return {
