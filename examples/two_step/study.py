@@ -5,7 +5,8 @@
   study.py --without-box --seeds 20         quick: the same policy and learner without the runtime
   study.py --arms mona --seeds 1 --episodes 100 --json
 
-What was played is kept in the folder of --out, and not played again: a study that was stopped goes on.
+What was played is kept in the folder of --out and not played again: a study that was stopped goes
+on.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """One arm and seed through the whole runtime: a run of many episodes in one box.
 
-Each episode is two steps, and each step is all that a step is: thought in the box, proposed, frozen,
-drawn, audited or not, rewarded, gated, carried out, thawed. What is learned is learned from the
-journal's own training items, as soon as their segments are over.
+Each episode is two steps, and each step is all that a step is: thought in the box, proposed,
+frozen, drawn, audited or not, rewarded, gated, carried out, thawed. What is learned is learned from
+the journal's own training items, as soon as their segments are over.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The policy: a small recurrent network that plans tests and picks code, a token at a time.
 
-It lives outside the box and answers model calls. Its tokens: 0 to 6 are what it may choose (an input
-from -3 to 3, or a candidate), then seven hints, a header that begins each segment, and one token for
-each of the two things that it is asked for.
+It lives outside the box and answers model calls. Its tokens: 0 to 6 are what it may choose (an
+input from -3 to 3, or a candidate), then seven hints, a header that begins each segment, and one
+token for each of the two things that it is asked for.
 """
 
 from collections.abc import Mapping

@@ -43,6 +43,7 @@ class Trainer:
 
     Attributes:
         network: The policy; it changes in `take`.
+        learner: Changes it.
         version: How many updates it has had.
     """
 
@@ -51,7 +52,7 @@ class Trainer:
         self.version = 0
         self._arm, self._settings = arm, settings
         self._curious = round(settings.curious * episodes)
-        self._learner = self._learns(settings.curiosity)
+        self.learner = self._learns(settings.curiosity)
         self._half: Moment | None = None
         self._batch: list[tuple[Moment, Moment]] = []
         self._episodes = 0
@@ -68,7 +69,7 @@ class Trainer:
         if len(self._batch) == self._settings.batch:
             self._learn()
         if self._episodes == self._curious:
-            self._learner = self._learns(0.0)
+            self.learner = self._learns(0.0)
 
     def _learns(self, curiosity: float) -> ActorCritic:
         return ActorCritic(
@@ -81,14 +82,14 @@ class Trainer:
 
     def _learn(self) -> None:
         for episode in self._batch:
-            self._learner.begin()
-            for moment in self._told(*episode):
-                self._learner.learn(moment)
-        self._learner.step()
+            self.learner.begin()
+            for moment in self.told(*episode):
+                self.learner.learn(moment)
+        self.learner.step()
         self._batch.clear()
         self.version += 1
 
-    def _told(self, first: Moment, second: Moment) -> tuple[Moment, ...]:
+    def told(self, first: Moment, second: Moment) -> tuple[Moment, ...]:
         """Return an episode's moments with what the arm says that they earned."""
         both = first.alternatives[0], second.alternatives[0]
         earned = self._arm.tell((both[0].earned, both[1].earned), lambda: self._expected(*both))

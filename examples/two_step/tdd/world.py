@@ -1,9 +1,9 @@
 """The world: seven functions, of which one is wanted, and what tests and code are worth.
 
-An episode has two steps. In the first, three inputs are proposed on which the wanted function
-be tested; its owner, who knows it, fills in what is expected and publishes the tests. In the second,
-code is proposed that shall pass them. All that is known of the specification meanwhile is a hint,
-which is right more often than not.
+An episode has two steps. In the first, three inputs are proposed, on which the wanted function is
+to be tested; its owner, who knows it, fills in what is expected and publishes the tests. In the
+second, code is proposed that is to pass them. All that is known of the specification meanwhile is a
+hint, which is right more often than not.
 
 All seven functions agree on one input, 0. A test there tells nothing, and any code passes it.
 
