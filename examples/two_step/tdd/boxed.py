@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monastery.runtime.executors import KINDS, Context
+from monastery.runtime.following import Follower
 from monastery.runtime.journal import Record
 from monastery.runtime.ports import Desk, Sandbox
 from monastery.runtime.project_file import Loaded, parse
@@ -19,8 +20,6 @@ from monastery.runtime.records import RunId
 from monastery.runtime.run import World
 from monastery.runtime.runner import go, new_run
 from monastery.runtime.store import Store
-from monastery.runtime.story import Story
-from monastery.runtime.training import training_item
 from tdd import world
 from tdd.arms import Arm
 from tdd.outside import INSIDE, Judge, Overseer, Publishes, Takes, code_of, episode_of
@@ -95,8 +94,7 @@ class Learning(TwoStepPolicy):
         super().__init__(trainer.network, task_seed + 1000)
         self._trainer, self._seed, self._tell = trainer, task_seed, tell
         self._store = Store.open(home)
-        self._story = Story()
-        self._over: list[str] = []
+        self._follower = Follower(self._store)
         self._inputs: tuple[int, ...] = ()
         self.episodes: list[world.Episode] = []
         self.audited = self.unmeasured = 0
@@ -108,23 +106,17 @@ class Learning(TwoStepPolicy):
 
     def watch(self, record: Record) -> None:
         """Take up an event of the run, which is durable."""
-        self._story.take(record)
-        if record.event.type == "step.completed":
-            self._over.append(record.event.segment)
+        self._follower.take(record)
 
     def learn(self) -> None:
         """Learn from the segments that are over, in order."""
-        for segment in self._over:
-            told = self._story.by_id[segment]
-            # Of earlier steps this policy knows what it remembers, and reads nothing else.
-            item = training_item(self._store, told, past=())
+        for told, item in self._follower.items():
             self._trainer.take(item)
             assert told.drawn is not None
+            assert told.proposal is not None
             self.audited += told.drawn.audited
             self.unmeasured += told.unmeasured is not None
             self._note(told.index, self._store.blob(told.proposal.payload.ref))
-            self._story.forget(segment)
-        self._over.clear()
 
     async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer, by all that was learned so far."""
