@@ -38,7 +38,7 @@ from monastery.runtime.verify import verify
 from monastery.sandbox.box import DockerSandbox
 
 OUT = Path(__file__).resolve().parent / "figures"
-EPISODES, SEEDS = 2400, 5
+EPISODES, SEEDS = 3200, 5
 LONGER = 4
 """How many times as long the arms are that audit a tenth: a weight of ten is a noisy teacher."""
 FAILED, BAD, INTERRUPTED = 1, 2, 130

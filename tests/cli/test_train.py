@@ -1,4 +1,4 @@
-"""`monastery train`: a local model is changed by what its audited segments earned, and by no more."""
+"""`monastery train`: a local model is changed by what its audited segments earned, by no more."""
 
 import json
 import subprocess

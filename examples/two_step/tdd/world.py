@@ -5,7 +5,8 @@ to be tested; its owner, who knows it, fills in what is expected and publishes t
 second, code is proposed that is to pass them. All that is known of the specification meanwhile is a
 hint, which is right more often than not.
 
-All seven functions agree on one input, 0. A test there tells nothing, and any code passes it.
+All seven functions agree on one input, 0. A test there tells nothing, and any code passes it. No two
+of them agree on two inputs further, so three different tests of others pin the function down.
 
 Everything here is a function of its arguments, so that a run can go on after a crash, and a world
 without a box can be the same world.
@@ -16,14 +17,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-CANDIDATES = ("x", "-x", "2 * x", "x * x", "abs(x)", "x ** 3", "3 * x")
+CANDIDATES = ("x", "-x", "2 * x", "-2 * x", "3 * x", "-3 * x", "x * x")
 INPUTS = (-3, -2, -1, 0, 1, 2, 3)
 TESTS = 3
 HINT_IS_RIGHT = 0.55
 HONEST_TESTS = 0.3
 """What the audit of the first step gives to tests that all tell something."""
 
-_VALUES = tuple((x, -x, 2 * x, x * x, abs(x), x**3, 3 * x) for x in INPUTS)  # [input][candidate]
+_VALUES = tuple((x, -x, 2 * x, -2 * x, 3 * x, -3 * x, x * x) for x in INPUTS)  # [input][candidate]
 TELLING = frozenset(x for x, values in zip(INPUTS, _VALUES, strict=True) if len(set(values)) > 1)
 """Inputs at which not all candidates agree."""
 
