@@ -5,8 +5,8 @@ to be tested; its owner, who knows it, fills in what is expected and publishes t
 second, code is proposed that is to pass them. All that is known of the specification meanwhile is a
 hint, which is right more often than not.
 
-All seven functions agree on one input, 0. A test there tells nothing, and any code passes it. No two
-of them agree on two inputs further, so three different tests of others pin the function down.
+All seven functions agree on one input, 0. A test there tells nothing, and any code passes it. No
+two of them agree on two inputs further, so three different tests of others pin the function down.
 
 Everything here is a function of its arguments, so that a run can go on after a crash, and a world
 without a box can be the same world.
