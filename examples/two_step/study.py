@@ -12,6 +12,7 @@ on.
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,7 +39,7 @@ from monastery.runtime.verify import verify
 from monastery.sandbox.box import DockerSandbox
 
 OUT = Path(__file__).resolve().parent / "figures"
-EPISODES, SEEDS = 3200, 5
+EPISODES, SEEDS = 1600, 5
 LONGER = 4
 """How many times as long the arms are that audit a tenth: a weight of ten is a noisy teacher."""
 FAILED, BAD, INTERRUPTED = 1, 2, 130
@@ -64,6 +65,7 @@ def main(given: list[str] | None = None) -> int:
     for name in ("seeds", "episodes"):
         if (number := getattr(options, name)) is not None and number < 1:
             parser.error(f"--{name} is {number}; it needs to be 1 or more")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no box is left
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     torch.set_num_threads(1)  # the networks are tiny; more threads would wait for each other
     kept = Kept(options.out / ("unboxed.jsonl" if options.without_box else "runs.jsonl"))

@@ -14,7 +14,7 @@ from typing import Any
 from monastery.runtime.executors import KINDS, Context
 from monastery.runtime.following import Follower
 from monastery.runtime.journal import Record
-from monastery.runtime.ports import Desk, Sandbox
+from monastery.runtime.ports import Desk, Executor, Sandbox
 from monastery.runtime.project_file import Loaded, parse
 from monastery.runtime.records import RunId
 from monastery.runtime.run import World
@@ -174,8 +174,9 @@ async def play(
         def build(desk: Desk, calls: int) -> World:
             context = Context(loaded.folder, loaded.project.goal, desk)
             delivers = KINDS["file"](loaded.project.steps["file"], context)
-            publishes = {kind: Publishes(kind, seed) for kind in loaded.project.steps}
-            executors = {**publishes, "file": Takes(delivers, seed)}
+            executors: dict[str, Executor] = {"file": Takes(delivers, seed)}
+            for kind in set(loaded.project.steps) - {"file"}:
+                executors[kind] = Publishes(kind, seed)
             return World(sandbox, [Overseer(judge, seed)], executors, policy)
 
         with Store.open(home) as store:

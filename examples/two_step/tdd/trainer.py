@@ -25,10 +25,10 @@ class Settings:
     """
 
     width: int = 32
-    learning_rate: float = 1e-2
+    learning_rate: float = 2e-2
     batch: int = 8
     critic: float = 0.5
-    curiosity: float = 0.07
+    curiosity: float = 0.05
     curious: float = 0.6
 
 
@@ -97,13 +97,13 @@ class Trainer:
             Moment.of(_with(segment, one)) for segment, one in zip(both, earned, strict=True)
         )
 
-    @torch.no_grad()
     def _expected(self, first: Segment, second: Segment) -> float:
         """Return what the critic expects after the boundary; only a leak asks for it."""
-        _, state = self.network(torch.from_numpy(first.inputs).unsqueeze(0))
-        features, _ = self.network(torch.from_numpy(second.inputs).unsqueeze(0), state)
-        decides = int(second.chosen.nonzero()[0][0])
-        return float(self.network.value(features[0, decides]))
+        with torch.no_grad():
+            _, state = self.network(torch.from_numpy(first.inputs).unsqueeze(0))
+            features, _ = self.network(torch.from_numpy(second.inputs).unsqueeze(0), state)
+            decides = int(second.chosen.nonzero()[0][0])
+            return float(self.network.value(features[0, decides]))
 
 
 def _with(segment: Segment, earned: Earned) -> Segment:
