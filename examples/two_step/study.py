@@ -65,7 +65,8 @@ def main(given: list[str] | None = None) -> int:
     for name in ("seeds", "episodes"):
         if (number := getattr(options, name)) is not None and number < 1:
             parser.error(f"--{name} is {number}; it needs to be 1 or more")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no box is left
+    # As Ctrl-C, which trio makes safe, so that no box is left.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     torch.set_num_threads(1)  # the networks are tiny; more threads would wait for each other
     kept = Kept(options.out / ("unboxed.jsonl" if options.without_box else "runs.jsonl"))
