@@ -9,11 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runtime", "sandbox", "auditor", "policies")
-NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner"}
+NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner", "people"}
 """What every room may import of the runtime: nouns and protocols; and who a process is."""
 
 PURE = {"records", "ports", "errors", "events", "gate", "draw", "cases", "canonical", "project"}
-PURE |= {"content", "merkle", "note"}
+PURE |= {"content", "merkle", "note", "people"}
 """Modules that do no input or output: they may import each other, and libraries that are pure."""
 
 HEAVY = {"docker": "sandbox", "torch": "policies", "openai": "policies", "anthropic": "policies"}
