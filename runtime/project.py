@@ -216,6 +216,8 @@ class AuditSettings(Settings):
         feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
         escalate_seconds: How long an escalated step waits for a person before it expires.
         park_after_seconds: How long the run waits for people alone before its box is closed.
+        second_vote: Whether people at the desk vote again after the rationale; see `design/desk.md`.
+        runner_audits: Whether who runs a run may judge it.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
@@ -226,6 +228,8 @@ class AuditSettings(Settings):
     feedback: Literal["none", "full"] = "none"
     escalate_seconds: Seconds = 86400.0
     park_after_seconds: Patience = 3600.0
+    second_vote: bool = True
+    runner_audits: bool = True
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
 

@@ -29,7 +29,7 @@ ASKED = {
 
 _CASE_FIELDS = {"format", "item", "for", "goal", "kind", "step", "proposal", "digest", "reason"}
 _CASE_FIELDS |= {"payload_base64", "payload_sha256", "rendering", "text", "rationale"}
-_CASE_FIELDS |= {"evidence", "changes", "settings", "earlier"}
+_CASE_FIELDS |= {"evidence", "changes", "settings", "earlier", "desk"}
 """What has its own place on a page; whatever else an item holds is shown as it is."""
 _MOST_CHANGES = 40
 

@@ -7,7 +7,7 @@ from monastery.auditor.person import PersonAuditor
 from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
-from monastery.runtime.cli import output
+from monastery.runtime.cli import audit_answers, output
 from monastery.runtime.cli.rendering import executors
 from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
@@ -74,7 +74,13 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
         return CommandAuditor(
             settings.name, settings.command, settings.timeout_seconds, loaded.folder
         )
-    return PersonAuditor(settings.name, settings.timeout_seconds, desk)
+    audit = loaded.project.audit
+    wants = {
+        "two_votes": audit.second_vote,
+        "runner": audit_answers.login_name(),
+        "runner_may": audit.runner_audits,
+    }
+    return PersonAuditor(settings.name, settings.timeout_seconds, desk, wants=wants)
 
 
 def _web(loaded: Loaded) -> Web | None:
