@@ -216,7 +216,7 @@ class AuditSettings(Settings):
         feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
         escalate_seconds: How long an escalated step waits for a person before it expires.
         park_after_seconds: How long the run waits for people alone before its box is closed.
-        second_vote: Whether people at the desk vote again after the rationale; see `design/desk.md`.
+        second_vote: Whether people at the desk vote again, after the rationale.
         runner_audits: Whether who runs a run may judge it.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
