@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runtime", "sandbox", "auditor", "policies")
 NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner", "people"}
-"""What every room may import of the runtime: nouns and protocols; and who a process is."""
+NOUNS |= {"display"}
+"""What every room may import of the runtime: nouns and protocols; who a process is, and how text is
+made safe to show."""
 
 PURE = {"records", "ports", "errors", "events", "gate", "draw", "cases", "canonical", "project"}
 PURE |= {"content", "merkle", "note", "people"}

@@ -97,7 +97,24 @@ class Clerk:
             if refused is not None:
                 return refused
             claim = self._claim(ItemId(item), caller, now)
-        return self._sheet(claim)
+        return self._sheet(claim.item, caller, claim.until)
+
+    def look(self, caller: Caller, item: str, now: datetime) -> Sheet | Refused:
+        """Return what `show` would, without a claim: for what belongs to an open page."""
+        refused = self._refusal(item, caller, now)
+        return refused or self._sheet(ItemId(item), caller, now)
+
+    def said(
+        self, caller: Caller, item: str, now: datetime
+    ) -> tuple[list[Ballot], datetime | None, str]:
+        """Return the caller's ballots on a question, until when they can correct, its purpose."""
+        standing = self.book.standing(item)
+        if standing is None:
+            return [], None, ""
+        cast = self.book.ballots(standing.question.item, caller.name)
+        theirs = standing.by == caller.name
+        until = self._undo_until(standing, now) if theirs else None
+        return cast, until, standing.question.purpose
 
     def state(self, caller: Caller, item: str, now: datetime) -> Refused | None:
         """Return why the caller cannot answer a question any more; None while they can.
@@ -321,11 +338,11 @@ class Clerk:
         self.book.put_claim(claim)
         return claim
 
-    def _sheet(self, claim: Claim) -> Sheet:
-        standing = self.book.standing(claim.item)
-        assert standing is not None, "what is claimed is there"
-        question, item = standing.question, self.book.shown(claim.item)
-        cast = _counting(self.book.ballots(claim.item, claim.person))
+    def _sheet(self, name: ItemId, caller: Caller, until: datetime) -> Sheet:
+        standing = self.book.standing(name)
+        assert standing is not None, "what is open is there"
+        question, item = standing.question, self.book.shown(name)
+        cast = _counting(self.book.ballots(name, caller.name))
         stage = _stage(question, cast)
         knows = stage == "second" or question.purpose == "gate"
         return Sheet(
@@ -334,7 +351,7 @@ class Clerk:
             last=stage == "second" or not _staged(question),
             reasons=views.reasons(item, self.book.printed(item.id)) if knows else None,
             mine=cast[-1] if cast else None,
-            until=claim.until,
+            until=until,
         )
 
 

@@ -1,0 +1,101 @@
+"""The application: what is found under which path."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import jinja2
+import trio
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from monastery.auditor.web import live, pages, people, text
+from monastery.auditor.web.guard import Guard, Rate
+from monastery.auditor.web.office import Office
+
+_HERE = Path(__file__).parent
+
+
+def make(
+    office: Office,
+    *,
+    names: Iterable[str],
+    secure: bool = False,
+    clock: Callable[[], float] = trio.current_time,
+) -> ASGIApp:
+    """Return the desk as an ASGI application.
+
+    Args:
+        office: Where it asks.
+        names: The hosts it answers to, with their ports.
+        secure: Whether browsers reach it by https alone.
+        clock: For the rate limits [seconds].
+    """
+
+    @asynccontextmanager
+    async def watched(app: Starlette) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(office.watch)
+            yield
+            nursery.cancel_scope.cancel()
+
+    app = Starlette(
+        routes=[
+            Route("/", pages.queue),
+            Route("/next", pages.take_next, methods=["POST"]),
+            Route("/item/{item}", pages.item),
+            Route("/item/{item}/vote", pages.vote, methods=["POST"]),
+            Route("/item/{item}/correct", pages.correct, methods=["POST"]),
+            Route("/item/{item}/skip", pages.skip, methods=["POST"]),
+            Route("/item/{item}/payload", pages.payload),
+            Route("/item/{item}/evidence/{number:int}", pages.evidence),
+            Route("/enter", people.enter, methods=["GET", "POST"]),
+            Route("/leave", people.leave, methods=["POST"]),
+            Route("/people", people.people, methods=["GET", "POST"]),
+            Route("/events", live.events),
+            Mount("/static", StaticFiles(directory=_HERE / "static")),
+        ],
+        exception_handlers={
+            404: pages.broken,
+            403: pages.broken,
+            400: pages.broken,
+            405: pages.broken,
+            413: pages.broken,
+            415: pages.broken,
+        },
+        lifespan=watched,
+    )
+    app.state.office = office
+    app.state.secure = secure
+    app.state.streams = live.Streams()
+    app.state.templates = _templates()
+    return Guard(
+        app,
+        names,
+        requests=Rate(burst=400, per_second=200, now=clock),
+        sign_ins=Rate(burst=10, per_second=0.2, now=clock),
+    )
+
+
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "safe_text": text.safe,
+        "line": text.line,
+        "code": text.code,
+        "size": text.size,
+        "measure": text.measure,
+        "digest": text.digest,
+        "when": text.when,
+        "span": text.span,
+        "as_json": text.as_json,
+    }
+    return found

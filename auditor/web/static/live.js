@@ -1,0 +1,56 @@
+// What changes elsewhere is told here at once: how many wait, and that a question is closed.
+
+export function listen() {
+  const waiting = document.querySelector("#waiting");
+  if (!waiting) return;
+  const item = document.body.dataset.item;
+  const source = new EventSource(item ? `/events?item=${encodeURIComponent(item)}` : "/events");
+  const line = document.querySelector("#line");
+  source.addEventListener("open", () => {
+    line.hidden = true;
+  });
+  source.addEventListener("error", () => {
+    line.textContent = "The line to the desk is broken. What you see may be old; trying again.";
+    line.hidden = false;
+  });
+  source.addEventListener("message", (event) => {
+    const told = JSON.parse(event.data);
+    count(told.waiting);
+    if (told.closed) close(told.closed, source);
+  });
+  window.addEventListener("pagehide", () => source.close());
+  count(Number(document.documentElement.dataset.waiting));
+}
+
+const title = document.title;
+
+// In the title, the icon, and on the desktop's icon where there is one.
+function count(waiting) {
+  const shown = waiting > 99 ? "99+" : String(waiting);
+  document.title = waiting ? `(${shown}) ${title}` : title;
+  document.querySelector('link[rel="icon"]').href = waiting ? "/static/icon-waiting.svg" : "/static/icon.svg";
+  if (navigator.setAppBadge) navigator.setAppBadge(waiting).catch(() => {});
+  document.querySelector("#waiting").textContent = shown;
+  const here = document.querySelector("#waiting-here");
+  if (here) here.textContent = shown;
+  const of = document.querySelector(".hero .of");
+  if (of) of.textContent = `${waiting === 1 ? "step waits" : "steps wait"} for you`;
+  const next = document.querySelector("#next");
+  if (next) next.disabled = !waiting;
+}
+
+// Nothing can be sent any more; what was typed stays on the page, to be copied.
+function close(closed, source) {
+  source.close();
+  const told = document.querySelector("#closed");
+  told.textContent = closed.text;
+  told.hidden = false;
+  document.body.classList.add("inert");
+  for (const one of document.querySelectorAll(".panel button, .panel input")) one.disabled = true;
+  for (const one of document.querySelectorAll(".panel textarea")) one.readOnly = true;
+  for (const form of document.querySelectorAll(".panel form")) {
+    form.removeAttribute("data-fresh");
+    form.addEventListener("submit", (event) => event.preventDefault());
+  }
+  told.focus?.();
+}

@@ -1,0 +1,172 @@
+"""`monastery serve`: the desk in a browser; on loopback unless told otherwise."""
+
+import ipaddress
+import os
+import signal
+import socket
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
+
+import trio
+import typer
+
+from monastery.runtime.cli import audit_answers, output
+from monastery.runtime.cli.home import HomeOption, find
+from monastery.runtime.cli.stopping import INTERRUPTED
+from monastery.runtime.desk_book import DeskBook
+from monastery.runtime.errors import BadInput, Unfit
+from monastery.runtime.people import ROLES, Person
+
+PORT = 8321
+_LAST_MOMENT_SECONDS = 1.0
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(
+    epilog="Examples: monastery serve; monastery serve --by ada --port 9000. Exit codes: 2 bad "
+    "input, 3 the port is taken, 130 stopped."
+)
+def serve(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen. Default: this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes any that is free.")
+    ] = PORT,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            metavar="HOST",
+            help="A name that browsers call this server by, with its port if that is not the "
+            "usual one; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    https: Annotated[
+        bool,
+        typer.Option("--https", help="Browsers reach it by https alone, through a proxy of yours."),
+    ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who signs in first. Default: the login name."),
+    ] = None,
+    home: HomeOption = None,
+    json: output.JsonOption = False,
+) -> None:
+    """Serve the desk: questions, votes and people, in a browser.
+
+    Prints a link that signs in once, as whoever started it, with every role; others are taken in on
+    the page People. Without --host nobody but this machine's users can reach it.
+    """
+    starter = audit_answers.login_name() if by is None else by
+    with DeskBook.open(find(home), create=False) as book, closing(_listen(host, port)) as listener:
+        where = _address(listener)
+        scheme = "https" if https else "http"
+        names = [*_names(listener), *(name or ())]
+        base = f"{scheme}://{name[0] if name else where}"
+        link = f"{base}/enter?key={_welcome(book, starter)}"
+        if json:
+            output.as_json({"url": f"{base}/", "link": link, "person": starter})
+        else:
+            output.line(f"the desk is at {base}/")
+            output.line(f"sign in as {starter}, once: {link}")
+        if not _is_loopback(host) and not https:
+            output.note(
+                f"{host} can be reached from elsewhere, and what is sent is not encrypted;"
+                " put a proxy with TLS before it, and say --https"
+            )
+        output.flush()
+        trio.run(partial(_serve, book, listener, names, secure=https))
+    raise typer.Exit(INTERRUPTED)
+
+
+def _welcome(book: DeskBook, starter: str) -> str:
+    """Return the secret of a link for who starts the server; they have the home, so every role."""
+    from monastery.auditor.desk import door
+
+    now = datetime.now(UTC)
+    with book.turn():
+        known = book.person(starter)
+        person = known
+        if known is None or known.left is not None:
+            person = Person(starter, frozenset(ROLES), now)
+            book.put_person(person)
+    assert person is not None
+    return door.issue(book, person, "link", now=now, label="serve")
+
+
+async def _serve(
+    book: DeskBook, listener: socket.socket, names: list[str], *, secure: bool
+) -> None:
+    """Answer until a signal comes; at the second one, end at once."""
+    import hypercorn.trio
+    from hypercorn.config import Config
+
+    from monastery.auditor.desk.clerk import Clerk
+    from monastery.auditor.web.app import make
+    from monastery.auditor.web.office import Office
+
+    config = Config()
+    config.bind = [f"fd://{os.dup(listener.fileno())}"]
+    config.include_server_header = False
+    config.graceful_timeout = _LAST_MOMENT_SECONDS
+    config.loglevel = "WARNING"
+    stopped = trio.Event()
+
+    async def mind(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            task_status.started()
+            async for _ in received:
+                if stopped.is_set():
+                    os._exit(INTERRUPTED)  # what was acknowledged is in the store
+                stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(mind)
+        desk = make(Office(Clerk(book)), names=names, secure=secure)
+        await hypercorn.trio.serve(
+            desk,  # type: ignore[arg-type]  # Starlette's word for the same protocol
+            config,
+            shutdown_trigger=stopped.wait,
+        )
+        nursery.cancel_scope.cancel()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        BadInput: The address is none of this machine's.
+        Unfit: The port is taken.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except socket.gaierror as exc:
+        raise BadInput(f"--host {host!r} is no address: {exc.strerror}") from exc
+    except OSError as exc:
+        raise Unfit(f"cannot listen on {host} port {port}: {exc.strerror}; try --port 0") from exc
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _names(listener: socket.socket) -> list[str]:
+    """Return what a browser on this machine calls the server."""
+    port = listener.getsockname()[1]
+    if not _is_loopback(listener.getsockname()[0]):
+        return [_address(listener), f"localhost:{port}", f"127.0.0.1:{port}"]
+    return [f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
