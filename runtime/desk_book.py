@@ -100,6 +100,10 @@ class DeskBook(Store):
         """Put an answer where its run will find it; see `Store.answer`."""
         self.answer(answer)
 
+    def answer_of(self, item: ItemId) -> Answer | None:
+        """Return the answer that lies ready for a question."""
+        return self.answered(item)
+
     def correct_answer(self, answer: Answer) -> None:
         """Put an answer in the place of its author's earlier one, which its run has not taken.
 

@@ -48,6 +48,10 @@ class Book(Protocol):
         """
         ...
 
+    def answer_of(self, item: ItemId) -> Answer | None:
+        """Return the answer that lies ready for a question."""
+        ...
+
     def correct_answer(self, answer: Answer) -> None:
         """Put an answer in the place of its author's earlier one, which its run has not taken."""
         ...

@@ -5,7 +5,7 @@ other. What is refused is told with a reason. A ballot that came too late is kep
 that does not count: nobody's work vanishes, and nothing counts twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -30,12 +30,14 @@ class Hours:
     Attributes:
         lease: How long a question is someone's without a sign of life.
         fresh: How long a page must have been before someone until they can answer it.
-        undo: How long an answer can be corrected before its run takes it.
+        undo: How long an answer can be taken back before its run takes it.
+        hold: How long the run waits for another answer when one is taken back.
     """
 
     lease: float = 1200.0
     fresh: float = 0.5
     undo: float = 10.0
+    hold: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,13 @@ class Voted:
     final: bool
     undo_until: datetime | None = None
     again: bool = False
+
+
+_TOO_LATE = Refused(
+    "late",
+    "The run has your answer already. What you correct now is kept beside the record, and changes"
+    " nothing that was done.",
+)
 
 
 class Clerk:
@@ -185,6 +194,22 @@ class Clerk:
                 return Voted(ballot, final=False)
             return self._finish(standing, caller, [*_counting(cast), ballot], now)
 
+    def hold(self, caller: Caller, item: str, now: datetime) -> Refused | None:
+        """Keep the run from taking the caller's answer while they think of another one."""
+        with self.book.turn():
+            standing = self.book.standing(item)
+            if standing is None:
+                return _unknown(item)
+            if standing.by != caller.name or self._undo_until(standing, now) is None:
+                return _TOO_LATE
+            question = standing.question
+            given = self.book.answer_of(question.item)
+            assert given is not None, "who gave it is known"
+            due = self._due(question, now, self.hours.hold)
+            if due is not None and given.due is not None and due > given.due:
+                self.book.correct_answer(replace(given, due=due))
+        return None
+
     def correct(self, caller: Caller, item: str, given: Given, now: datetime) -> Voted | Refused:
         """Take an answer back by another one, appended to it.
 
@@ -217,25 +242,19 @@ class Clerk:
             )
             self.book.put_ballot(ballot)
             if until is None:
-                return Refused(
-                    "late",
-                    "Your correction is kept beside the record. It changes nothing that was done:"
-                    " the run has your answer already.",
-                )
+                return _TOO_LATE
             counting = [*_counting(cast), ballot]
-            self.book.correct_answer(
-                ballots.answer(
-                    self.book.shown(question.item), counting, at=cast[-1].at, due=standing.due
-                )
-            )
-            return Voted(ballot, final=True, undo_until=until)
+            due = self._due(question, now, self.hours.undo)
+            shown = self.book.shown(question.item)
+            self.book.correct_answer(ballots.answer(shown, counting, at=cast[-1].at, due=due))
+            return Voted(ballot, final=True, undo_until=_before(due))
 
     def _finish(
         self, standing: Standing, caller: Caller, cast: list[Ballot], now: datetime
     ) -> Voted | Refused:
         """Make the answer of a person's ballots."""
         question = standing.question
-        due = self._due(question, cast[-1], now)
+        due = self._due(question, now, self.hours.undo)
         given = ballots.answer(self.book.shown(question.item), cast, at=now, due=due)
         try:
             self.book.put_answer(given)
@@ -244,15 +263,14 @@ class Clerk:
         if question.opinion:
             self.book.put_opinion(question.opinion, caller.name, question.item)
         self.book.drop_claim(question.item)
-        until = None if due is None else due - timedelta(seconds=_MARGIN_SECONDS)
-        return Voted(cast[-1], final=True, undo_until=until)
+        return Voted(cast[-1], final=True, undo_until=_before(due))
 
-    def _due(self, question: Question, ballot: Ballot, now: datetime) -> datetime | None:
+    def _due(self, question: Question, now: datetime, seconds: float) -> datetime | None:
         """Return from when on an answer may be taken; None is at once.
 
         Not so late that the question could expire meanwhile.
         """
-        due = now + timedelta(seconds=self.hours.undo)
+        due = now + timedelta(seconds=seconds)
         if question.deadline is not None:
             due = min(due, question.deadline - timedelta(seconds=2 * _MARGIN_SECONDS))
         return due if due > now + timedelta(seconds=_MARGIN_SECONDS) else None
@@ -260,8 +278,8 @@ class Clerk:
     def _undo_until(self, standing: Standing, now: datetime) -> datetime | None:
         if standing.state != "open" or standing.due is None:
             return None
-        until = standing.due - timedelta(seconds=_MARGIN_SECONDS)
-        return until if now < until else None
+        until = _before(standing.due)
+        return until if until is not None and now < until else None
 
     def _told_again(self, earlier: Ballot, standing: Standing, now: datetime) -> Voted | Refused:
         """Say to a page that sends twice what came of it the first time."""
@@ -366,6 +384,11 @@ def _stage(question: Question, cast: list[Ballot]) -> Literal["first", "second"]
 
 def _counting(cast: list[Ballot]) -> list[Ballot]:
     return [one for one in cast if one.counts]
+
+
+def _before(due: datetime | None) -> datetime | None:
+    """Return until when an answer that is due then can be corrected."""
+    return None if due is None else due - timedelta(seconds=_MARGIN_SECONDS)
 
 
 def _unknown(item: str) -> Refused:

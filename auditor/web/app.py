@@ -47,6 +47,7 @@ def make(
             Route("/next", pages.take_next, methods=["POST"]),
             Route("/item/{item}", pages.item),
             Route("/item/{item}/vote", pages.vote, methods=["POST"]),
+            Route("/item/{item}/undo", pages.undo, methods=["POST"]),
             Route("/item/{item}/correct", pages.correct, methods=["POST"]),
             Route("/item/{item}/skip", pages.skip, methods=["POST"]),
             Route("/item/{item}/payload", pages.payload),

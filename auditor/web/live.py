@@ -1,11 +1,14 @@
 """Server-sent events: what an open page must know without asking."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import trio
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from monastery.auditor.desk.rules import Caller
 from monastery.auditor.web.office import Office
@@ -30,29 +33,52 @@ async def events(request: Request) -> Response:
     streams: Streams = request.app.state.streams
     if streams.open.get(by.caller.name, 0) >= MOST_STREAMS:
         return Response(status_code=429)
-    item = request.query_params.get("item")
-    return StreamingResponse(
-        _stream(request, by.caller, item, streams),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-store"},
-    )
+    return _Stream(request, by.caller, request.query_params.get("item"))
 
 
-async def _stream(
-    request: Request, caller: Caller, item: str | None, streams: Streams
-) -> AsyncIterator[str]:
-    office: Office = request.app.state.office
-    told = None
-    streams.open[caller.name] = streams.open.get(caller.name, 0) + 1
-    try:
-        while await visit(request) is not None:  # who left is told nothing more
-            now = await office.ask(_look, office, caller, item)
-            # A comment keeps the line open, and finds out when nobody hears.
-            yield f"data: {json.dumps(now)}\n\n" if now != told else ":\n\n"
+class _Stream(Response):
+    """An answer without an end: it ends when its reader goes, or is no one any more."""
+
+    def __init__(self, request: Request, caller: Caller, item: str | None) -> None:
+        super().__init__(media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._request, self._caller, self._item = request, caller, item
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until then."""
+        start: Message = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        with _counted(self._request.app.state.streams, self._caller.name):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_gone, receive, nursery.cancel_scope)
+                await self._tell(send)
+                nursery.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _until_gone(self, receive: Receive, scope: trio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+    async def _tell(self, send: Send) -> None:
+        office: Office = self._request.app.state.office
+        told = None
+        while await visit(self._request) is not None:  # who left is told nothing more
+            now = await office.ask(_look, office, self._caller, self._item)
+            # A comment keeps the line open where nothing is new.
+            text = f"data: {json.dumps(now)}\n\n" if now != told else ":\n\n"
             told = now
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
             await office.news()
+
+
+@contextmanager
+def _counted(streams: Streams, person: str) -> Iterator[None]:
+    streams.open[person] = streams.open.get(person, 0) + 1
+    try:
+        yield
     finally:
-        streams.open[caller.name] -= 1
+        streams.open[person] -= 1
 
 
 def _look(office: Office, caller: Caller, item: str | None) -> dict[str, Any]:

@@ -77,6 +77,18 @@ async def vote(request: Request) -> Response:
     return await _question(request, by, name, refused=result, fields=fields)
 
 
+async def undo(request: Request) -> Response:
+    """Hold an answer back while its author thinks of another."""
+    by = await _must_be_signed_in(request)
+    await form(request, by)
+    office: Office = request.app.state.office
+    name = request.path_params["item"]
+    refused = await office.ask(office.clerk.hold, by.caller, name, office.now())
+    if refused is not None:
+        return await _question(request, by, name, refused=refused)
+    return _go(f"{_path(name)}?undo")
+
+
 async def correct(request: Request) -> Response:
     """Take an answer back by another."""
     by = await _must_be_signed_in(request)
@@ -182,6 +194,7 @@ async def _question(
         fault=fault,
         said=said,
         undo_until=until,
+        undoing="undo" in request.query_params or fault is not None,
         purpose=purpose,
         typed=fields or {},
         now=now,

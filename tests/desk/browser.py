@@ -17,7 +17,8 @@ def browser(*, dark: bool = False, width: int = 1360, height: int = 900) -> Iter
     """Open a browser without a window and close it."""
     driver = shutil.which("chromedriver")
     chromium = shutil.which("chromium")
-    assert driver and chromium, "these tests need Chromium and its driver: scripts/setup tests"
+    assert driver, "these tests need Chromium's driver: scripts/setup tests"
+    assert chromium, "these tests need Chromium: scripts/setup tests"
     options = ChromeOptions()
     options.binary_location = chromium
     for argument in (

@@ -28,13 +28,13 @@ diff --git a/survey/reader.py b/survey/reader.py
 index 3f1c2aa..9b07e41 100644
 --- a/survey/reader.py
 +++ b/survey/reader.py
-@@ -1,17 +1,19 @@
+@@ -1,18 +1,17 @@
  \"\"\"Read the stations' tables.\"\"\"
- 
+\x20
 +import csv
  from pathlib import Path
- 
- 
+\x20
+\x20
  def rows(path: Path) -> list[dict[str, str]]:
      \"\"\"Return a table's rows by the names of its columns.\"\"\"
 -    lines = path.read_text().splitlines()
@@ -46,8 +46,8 @@ index 3f1c2aa..9b07e41 100644
 -    return found
 +    with path.open(newline="") as file:
 +        return list(csv.DictReader(file))
- 
- 
+\x20
+\x20
  def mean(values: list[float]) -> float:
 -    return sum(values) / len(values)
 +    \"\"\"Return the mean; of no values there is none.\"\"\"

@@ -305,15 +305,14 @@ def test_what_is_undone_in_time_is_appended(world: World) -> None:
     assert voted.undo_until == world.now + timedelta(seconds=9)
     given = Given("first", "undo", {"decision": "reject", "score": 0.1, "note": "wrong key"})
     world.pass_seconds(8.9)
-    assert isinstance(world.clerk.correct(ADA, item.id, given, world.now), Voted)
-    answer = world.book.answered(item.id)
-    assert answer is not None
-    assert answer.due == voted.undo_until + timedelta(seconds=1)
+    corrected = world.clerk.correct(ADA, item.id, given, world.now)
+    assert isinstance(corrected, Voted)
+    assert corrected.undo_until == world.now + timedelta(seconds=9)
     body = world.answer(item)
     assert (body["decision"], body["score"]) == ("reject", 0.1)
     assert [one["decision"] for one in body["desk"]["ballots"]] == ["approve", "reject"]
     given = Given("first", "later", {"decision": "approve", "score": 0.5})
-    world.pass_seconds(0.2)
+    world.pass_seconds(9)
     assert _why(world.clerk.correct(ADA, item.id, given, world.now)) == "late"
     assert world.answer(item) == body
     kept = world.book.ballots(item.id, "ada")
@@ -322,6 +321,26 @@ def test_what_is_undone_in_time_is_appended(world: World) -> None:
         ("correction", True),
         ("correction", False),
     ]
+
+
+def test_who_thinks_again_keeps_the_run_waiting_but_not_for_ever(world: World) -> None:
+    """The answer is held for two minutes; then the run takes what was said first."""
+    item = world.put(desk={"two_votes": False})
+    world.take(ADA, item)
+    assert world.vote(ADA, item).final
+    refused = world.clerk.hold(BOB, item.id, world.now)
+    assert refused is not None
+    assert refused.why == "late"
+    assert world.clerk.hold(ADA, item.id, world.now) is None
+    answer = world.book.answered(item.id)
+    assert answer is not None
+    assert answer.due == world.now + timedelta(seconds=120)
+    assert answer.body["decision"] == "approve"
+    world.pass_seconds(119)
+    given = Given("first", "undo", {"decision": "reject", "score": 0.1})
+    assert _why(world.clerk.correct(ADA, item.id, given, world.now)) == "late"
+    refused = world.clerk.hold(ADA, item.id, world.now)
+    assert refused is not None
 
 
 def test_a_correction_cannot_raise_a_blind_score(world: World) -> None:

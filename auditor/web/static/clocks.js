@@ -7,7 +7,7 @@ export function clocks() {
   const tick = () => {
     for (const one of timed) {
       const left = (Date.parse(one.dataset.until) - Date.now()) / 1000;
-      if (one.matches("details.undo")) {
+      if (one.matches(".undo")) {
         if (left <= 0) one.remove();
         else one.querySelector(".left").textContent = `${span(left)} left`;
       } else {

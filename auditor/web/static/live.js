@@ -46,11 +46,13 @@ function close(closed, source) {
   told.textContent = closed.text;
   told.hidden = false;
   document.body.classList.add("inert");
-  for (const one of document.querySelectorAll(".panel button, .panel input")) one.disabled = true;
+  for (const one of document.querySelectorAll(".panel button, .panel input")) {
+    one.disabled = one.form?.id !== "onward";
+  }
   for (const one of document.querySelectorAll(".panel textarea")) one.readOnly = true;
-  for (const form of document.querySelectorAll(".panel form")) {
+  document.querySelector("#onward").hidden = false;
+  for (const form of document.querySelectorAll(".panel form:not(#onward)")) {
     form.removeAttribute("data-fresh");
     form.addEventListener("submit", (event) => event.preventDefault());
   }
-  told.focus?.();
 }
