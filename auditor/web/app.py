@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from monastery.auditor.web import live, pages, people, text
+from monastery.auditor.web import live, pages, people, session, text
 from monastery.auditor.web.guard import Guard, Rate
 from monastery.auditor.web.office import Office
 
@@ -22,6 +22,7 @@ def make(
     office: Office,
     *,
     names: Iterable[str],
+    desk: str,
     secure: bool = False,
     clock: Callable[[], float] = trio.current_time,
 ) -> ASGIApp:
@@ -30,6 +31,7 @@ def make(
     Args:
         office: Where it asks.
         names: The hosts it answers to, with their ports.
+        desk: What tells it from other desks on the same host, its home say.
         secure: Whether browsers reach it by https alone.
         clock: For the rate limits [seconds].
     """
@@ -70,6 +72,7 @@ def make(
     )
     app.state.office = office
     app.state.secure = secure
+    app.state.cookie = session.cookie(desk)
     app.state.streams = live.Streams()
     app.state.templates = _templates()
     return Guard(

@@ -14,6 +14,8 @@ from monastery.auditor.desk.rules import Caller
 from monastery.auditor.web.office import Office
 from monastery.auditor.web.session import visit
 
+RETRY_MS = 1000
+"""After how long a page tries again when the line was broken."""
 MOST_STREAMS = 8
 """How many a person may have open: each tab has one."""
 
@@ -63,13 +65,18 @@ class _Stream(Response):
     async def _tell(self, send: Send) -> None:
         office: Office = self._request.app.state.office
         told = None
+        await send(_part(f"retry: {RETRY_MS}\n\n"))
         while await visit(self._request) is not None:  # who left is told nothing more
             now = await office.ask(_look, office, self._caller, self._item)
             # A comment keeps the line open where nothing is new.
             text = f"data: {json.dumps(now)}\n\n" if now != told else ":\n\n"
             told = now
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            await send(_part(text))
             await office.news()
+
+
+def _part(text: str) -> Message:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": True}
 
 
 @contextmanager

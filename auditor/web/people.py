@@ -33,7 +33,7 @@ async def enter(request: Request) -> Response:
         refused = "This link opens nothing: it was used, or has expired. Ask for another."
         return page(request, "enter.html", None, status=403, key="", refused=refused)
     response = RedirectResponse("/", 303)
-    session.keep(response, secret, secure=request.app.state.secure)
+    session.keep(request, response, secret)
     return response
 
 
@@ -44,9 +44,9 @@ async def leave(request: Request) -> Response:
     if by is not None:
         await session.form(request, by)
         office: Office = request.app.state.office
-        digest = door.digest_of(request.cookies.get(session.COOKIE, ""))
+        digest = door.digest_of(session.secret_of(request))
         await office.ask(_forget, office.clerk.book, digest)
-        response.delete_cookie(session.COOKIE, path="/")
+        response.delete_cookie(request.app.state.cookie, path="/")
     return response
 
 

@@ -1,5 +1,6 @@
 """Who asks: the session in a cookie, or a program's token; and that a form is one of ours."""
 
+import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from monastery.auditor.web.guard import TooLarge, comes_from_here
 from monastery.auditor.web.office import Office
 
 COOKIE = "monastery"
+"""What the cookie's name begins with. Browsers send cookies to every port of a host, so that each
+desk of a machine has a name of its own."""
 _MOST_FIELDS = 40
 
 
@@ -30,9 +33,23 @@ class Visit:
     form: str
 
 
+def cookie(desk: str) -> str:
+    """Return the name of a desk's cookie.
+
+    Args:
+        desk: What tells it from others on the same host, and stays when it is served anew.
+    """
+    return f"{COOKIE}-{hashlib.sha256(desk.encode()).hexdigest()[:12]}"
+
+
+def secret_of(request: Request) -> str:
+    """Return the secret in the cookie; empty where there is none."""
+    return request.cookies.get(request.app.state.cookie, "")
+
+
 async def visit(request: Request) -> Visit | None:
     """Return who asks by the cookie, if anyone."""
-    secret = request.cookies.get(COOKIE, "")
+    secret = secret_of(request)
     if not secret:
         return None
     office: Office = request.app.state.office
@@ -74,14 +91,14 @@ async def any_form(request: Request) -> Mapping[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-def keep(response: Response, secret: str, *, secure: bool) -> None:
+def keep(request: Request, response: Response, secret: str) -> None:
     """Give a browser its session; scripts, and other sites' requests, do not have it."""
     response.set_cookie(
-        COOKIE,
+        request.app.state.cookie,
         secret,
         max_age=int(door.SESSION_HOURS * 3600),
         httponly=True,
         samesite="strict",
-        secure=secure,
+        secure=request.app.state.secure,
         path="/",
     )

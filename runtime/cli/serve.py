@@ -54,6 +54,14 @@ def serve(
         str | None,
         typer.Option("--by", metavar="NAME", help="Who signs in first. Default: the login name."),
     ] = None,
+    undo_seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            min=0.0,
+            help="How long an answer can be taken back before its run takes it.",
+        ),
+    ] = 10.0,
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
@@ -80,7 +88,7 @@ def serve(
                 " put a proxy with TLS before it, and say --https"
             )
         output.flush()
-        trio.run(partial(_serve, book, listener, names, secure=https))
+        trio.run(partial(_serve, book, listener, names, secure=https, undo=undo_seconds))
     raise typer.Exit(INTERRUPTED)
 
 
@@ -100,13 +108,13 @@ def _welcome(book: DeskBook, starter: str) -> str:
 
 
 async def _serve(
-    book: DeskBook, listener: socket.socket, names: list[str], *, secure: bool
+    book: DeskBook, listener: socket.socket, names: list[str], *, secure: bool, undo: float
 ) -> None:
     """Answer until a signal comes; at the second one, end at once."""
     import hypercorn.trio
     from hypercorn.config import Config
 
-    from monastery.auditor.desk.clerk import Clerk
+    from monastery.auditor.desk.clerk import Clerk, Hours
     from monastery.auditor.web.app import make
     from monastery.auditor.web.office import Office
 
@@ -127,7 +135,12 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(mind)
-        desk = make(Office(Clerk(book)), names=names, secure=secure)
+        desk = make(
+            Office(Clerk(book, Hours(undo=undo))),
+            names=names,
+            desk=str(book.home.resolve()),
+            secure=secure,
+        )
         await hypercorn.trio.serve(
             desk,  # type: ignore[arg-type]  # Starlette's word for the same protocol
             config,

@@ -12,7 +12,7 @@ import pytest
 from monastery.auditor.desk import door
 from monastery.auditor.web.app import make
 from monastery.auditor.web.office import Office
-from monastery.auditor.web.session import COOKIE
+from monastery.auditor.web.session import cookie
 from monastery.runtime.people import ROLES, Person, Role
 from monastery.runtime.records import Item
 from tests.desk.samples import samples
@@ -20,6 +20,7 @@ from tests.desk.world import ADA, SECRETS, World
 
 HOST = "desk.test:8321"
 BASE = f"http://{HOST}"
+COOKIE = cookie("here")
 
 
 class Client:
@@ -56,7 +57,7 @@ class Client:
 @asynccontextmanager
 async def desk(world: World) -> AsyncIterator[Client]:
     """Open the desk's application in this process."""
-    app = make(Office(world.clerk, lambda: world.now), names=[HOST], clock=lambda: 0.0)
+    app = make(Office(world.clerk, lambda: world.now), names=[HOST], desk="here", clock=lambda: 0.0)
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:
         yield Client(world, http)
