@@ -295,6 +295,9 @@ async def gate(run: Run, proposal: Proposal, result: AuditResult | None) -> Deci
             run.world.executors[proposal.kind].check(decision.payload)
         except BadPayload as exc:
             decision = Decision("reject", by=decision.by, payload=None, feedback=str(exc))
+    if decision.payload is not None and run.project.steps[proposal.kind].irreversible:
+        case = await audits.show(run, proposal, tuple(run.earlier))
+        decision = await audits.approved_by_two(run, case, decision)
     steps.note_decision(run, proposal, decision)
     return decision
 

@@ -61,6 +61,7 @@ class Question:
         runner_may: Whether that person may answer.
         two_votes: Whether a second vote follows after the rationale.
         opinion: Questions of one opinion want different people.
+        barred: People who may not answer: they have had their say.
         role: What one must be to answer, where the purpose alone does not say it.
     """
 
@@ -77,6 +78,7 @@ class Question:
     runner_may: bool = True
     two_votes: bool = True
     opinion: str = ""
+    barred: tuple[str, ...] = ()
     role: Role | None = None
 
 
@@ -166,5 +168,6 @@ def question_of(item: Item) -> Question:
         runner_may=bool(wants.get("runner_may", True)),
         two_votes=bool(wants.get("two_votes", True)),
         opinion=str(wants.get("opinion", "")),
+        barred=tuple(map(str, wants.get("not", ()))),
         role=wants["role"] if wants.get("role") in ROLES else None,
     )

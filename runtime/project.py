@@ -83,10 +83,12 @@ class StepSettings(Settings):
 
     `audit` is how often a step of this kind is audited; None takes the project's rate. `unknown` is
     what happens when the runtime died between a step's intent and its outcome: its executor looks,
-    or a person is asked at once; None leaves it to the kind.
+    or a person is asked at once; None leaves it to the kind. Of an `irreversible` kind no step is
+    carried out before two people have approved it, audited or not.
     """
 
     audit: Rate | None = None
+    irreversible: bool = False
     unknown: Literal["look", "ask"] | None = None
 
     def can_look(self) -> bool:
@@ -203,7 +205,27 @@ class PersonAuditorSettings(Settings):
         return self.person
 
 
-AuditorSettings = CommandAuditorSettings | PersonAuditorSettings
+class PanelAuditorSettings(Settings):
+    """An auditor that is several people, whoever comes to the desk first.
+
+    Attributes:
+        panel: Its name.
+        votes: How many people are asked.
+        apart: From which difference of scores on an adjudicator decides.
+    """
+
+    panel: Name
+    votes: Annotated[int, Field(ge=1, le=20)] = 2
+    apart: Annotated[float, Field(ge=0.0, le=1.0)] = 0.4
+    timeout_seconds: Seconds = 86400.0
+
+    @property
+    def name(self) -> str:
+        """The panel's name."""
+        return self.panel
+
+
+AuditorSettings = CommandAuditorSettings | PersonAuditorSettings | PanelAuditorSettings
 
 
 class AuditSettings(Settings):

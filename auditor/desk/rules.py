@@ -86,7 +86,7 @@ def barred(
         return Refused("forbidden", "It is for someone else.")
     if not question.runner_may and question.runner == caller.name:
         return Refused("forbidden", "You run this run, and its project wants others to judge it.")
-    if sits:
+    if sits or caller.name in question.barred:
         return Refused("forbidden", "You gave your opinion on this step; it wants someone else's.")
     return None
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from monastery.auditor.command import CommandAuditor
+from monastery.auditor.panel import PanelAuditor
 from monastery.auditor.person import PersonAuditor
 from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
@@ -13,6 +14,7 @@ from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
     AuditorSettings,
     CommandAuditorSettings,
+    PanelAuditorSettings,
     ReplayedPolicySettings,
     ScriptedPolicySettings,
 )
@@ -80,6 +82,15 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
         "runner": audit_answers.login_name(),
         "runner_may": audit.runner_audits,
     }
+    if isinstance(settings, PanelAuditorSettings):
+        return PanelAuditor(
+            settings.name,
+            settings.votes,
+            settings.apart,
+            settings.timeout_seconds,
+            desk,
+            wants=wants,
+        )
     return PersonAuditor(settings.name, settings.timeout_seconds, desk, wants=wants)
 
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "wake": "Go on with every parked run whose answers have arrived.",
     "runs": "List the runs, the newest first.",
     "show": "Tell a run step by step.",
-    "serve": "Serve the desk in a browser: what waits for people, and who they are.",
+    "serve": "Serve the desk in a browser: questions, votes and people.",
     "audit": "Answer what waits for a person: audits, questions, deeds.",
     "resolve": "Say what became of a step whose outcome nobody knows.",
     "forget": "End a stopped run for good, and remove the files of its box.",

@@ -65,7 +65,7 @@ def serve(
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
-    """Serve the desk: questions, votes and people, in a browser.
+    """Serve the desk in a browser: questions, votes and people.
 
     Prints a link that signs in once, as whoever started it, with every role; others are taken in on
     the page People. Without --host nobody but this machine's users can reach it.
