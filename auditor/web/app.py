@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from monastery.auditor.web import live, pages, people, session, text
+from monastery.auditor.web import api, live, pages, people, session, text
 from monastery.auditor.web.guard import Guard, Rate
 from monastery.auditor.web.office import Office
 
@@ -58,6 +58,11 @@ def make(
             Route("/leave", people.leave, methods=["POST"]),
             Route("/people", people.people, methods=["GET", "POST"]),
             Route("/events", live.events),
+            Route("/api/waiting", api.waiting),
+            Route("/api/next", api.take_next, methods=["POST"]),
+            Route("/api/item/{item}", api.show),
+            Route("/api/item/{item}/vote", api.vote, methods=["POST"]),
+            Route("/api/item/{item}/skip", api.skip, methods=["POST"]),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         exception_handlers={
@@ -78,7 +83,8 @@ def make(
     return Guard(
         app,
         names,
-        requests=Rate(burst=400, per_second=200, now=clock),
+        requests=Rate(burst=2000, per_second=1000, now=clock),
+        people=Rate(burst=300, per_second=50, now=clock),
         sign_ins=Rate(burst=10, per_second=0.2, now=clock),
     )
 

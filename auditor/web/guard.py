@@ -3,6 +3,7 @@
 Pure ASGI, outermost. A request that is refused here reaches nothing else.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -73,14 +74,17 @@ class Guard:
     Args:
         app: What it stands before.
         names: The hosts that this server answers to, as browsers write them, with the port.
-        requests: For every request, by the client's address.
+        requests: For every request, by the client's address; many people may share one.
+        people: For every request, by the secret that comes with it, or the address without one.
         sign_ins: For what tries secrets, by the client's address.
     """
 
-    def __init__(self, app: ASGIApp, names: Iterable[str], requests: Rate, sign_ins: Rate) -> None:
+    def __init__(
+        self, app: ASGIApp, names: Iterable[str], *, requests: Rate, people: Rate, sign_ins: Rate
+    ) -> None:
         self._app = app
         self._names = frozenset(name.lower() for name in names)
-        self._requests, self._sign_ins = requests, sign_ins
+        self._requests, self._people, self._sign_ins = requests, people, sign_ins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -101,7 +105,9 @@ class Guard:
             # Else a page elsewhere could have its own name point here, and read what we answer.
             return _plain("this server does not answer to that name; see serve --name", 421)
         client = (scope.get("client") or ("?",))[0]
-        if not self._requests.allows(client):
+        secret = headers.get("authorization") or headers.get("cookie") or ""
+        who = hashlib.sha256(secret.encode()).hexdigest() if secret else client
+        if not (self._requests.allows(client) and self._people.allows(who)):
             return _plain("too many requests; wait a little", 429)
         signs_in = scope["path"] == "/enter" and scope["method"] == "POST"
         if signs_in and not self._sign_ins.allows(client):

@@ -1,6 +1,7 @@
 """The auditor's pages: the queue, one question, and what became of it."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -9,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from monastery.auditor.desk.clerk import Voted
-from monastery.auditor.desk.rules import Caller, Refused
+from monastery.auditor.desk.rules import Caller, Refused, Why
 from monastery.auditor.desk.views import Sheet
 from monastery.auditor.web import text, votes
 from monastery.auditor.web.decoded import decode
 from monastery.auditor.web.office import Office
 from monastery.auditor.web.session import Visit, form, visit
 
-_STATUS = {
+STATUS: Mapping[Why, int] = {
     "unknown": 404,
     "forbidden": 403,
     "answered": 409,
@@ -30,6 +31,7 @@ _STATUS = {
     "invalid": 422,
     "nothing": 200,
 }
+"""The status of an answer that refuses, by why."""
 _STAYS = ("invalid", "hasty")
 """What can be mended on the same page."""
 MOST_DONE = 12
@@ -169,7 +171,7 @@ async def _question(
             request,
             "item.html",
             by,
-            status=200 if refused is None else _STATUS[refused.why],
+            status=200 if refused is None else STATUS[refused.why],
             sheet=sheet,
             step=sheet.step,
             parts=decode(sheet.step),
@@ -188,7 +190,7 @@ async def _question(
         request,
         "over.html",
         by,
-        status=_STATUS[(fault or told).why] if refused is not None or not mine else 200,
+        status=STATUS[(fault or told).why] if refused is not None or not mine else 200,
         name=name,
         told=told,
         fault=fault,
@@ -208,7 +210,7 @@ async def _sheet(request: Request) -> Sheet:
     name = request.path_params["item"]
     sheet = await office.ask(office.clerk.look, by.caller, name, office.now())
     if isinstance(sheet, Refused):
-        raise HTTPException(_STATUS[sheet.why], sheet.text)
+        raise HTTPException(STATUS[sheet.why], sheet.text)
     return sheet
 
 

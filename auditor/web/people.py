@@ -1,6 +1,7 @@
 """Signing in and out, and looking after people."""
 
 import re
+from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from monastery.auditor.web import session
 from monastery.auditor.web.guard import comes_from_here
 from monastery.auditor.web.office import Office
 from monastery.auditor.web.pages import may_look_after_people, page
-from monastery.runtime.people import ROLES, Person
+from monastery.runtime.people import ROLES, Pass, Person
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
@@ -58,10 +59,10 @@ async def people(request: Request) -> Response:
     if not may_look_after_people(by.caller):
         raise HTTPException(403, "Only an admin looks after people.")
     office: Office = request.app.state.office
-    link, told = "", ""
+    made = Made("")
     if request.method == "POST":
         fields = await session.form(request, by)
-        link, told = await office.ask(_change, office, dict(fields), by.caller.name)
+        made = await office.ask(_change, office, dict(fields), by.caller.name)
     everyone = await office.ask(office.clerk.book.people)
     base = str(request.base_url).rstrip("/")
     return page(
@@ -70,9 +71,12 @@ async def people(request: Request) -> Response:
         by,
         people=everyone,
         roles=ROLES,
-        link=f"{base}/enter?key={link}" if link else "",
-        told=told,
+        link=f"{base}/enter?key={made.link}" if made.link else "",
+        token=made.token,
+        told=made.told,
         hours=door.LINK_HOURS,
+        days=door.TOKEN_DAYS,
+        passes=await office.ask(_tokens, office.clerk.book),
     )
 
 
@@ -81,38 +85,66 @@ def _forget(book: Book, digest: str) -> None:
         book.drop_pass(digest)
 
 
-def _change(office: Office, fields: dict[str, str], admin: str) -> tuple[str, str]:
-    """Do what the form says; return the secret of a link, if one was made, and what to tell."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of a form: what to tell, and the secret of what was made."""
+
+    told: str
+    link: str = ""
+    token: str = ""
+
+
+def _tokens(book: Book) -> dict[str, list[Pass]]:
+    """Return everyone's tokens."""
+    return {
+        person.name: [one for one in book.passes(person.name) if one.kind == "token"]
+        for person in book.people()
+    }
+
+
+def _change(office: Office, fields: dict[str, str], admin: str) -> Made:
+    """Do what the form says."""
     book, now = office.clerk.book, office.now()
     name = fields.get("name", "").strip()
     if _NAME.fullmatch(name) is None:
-        return "", "A name has lower-case letters, digits and hyphens, 40 at most."
+        return Made("A name has lower-case letters, digits and hyphens, 40 at most.")
     roles = frozenset(role for role in ROLES if f"role-{role}" in fields)
     with book.turn():
         known = book.person(name)
         match fields.get("do"):
             case "add":
                 if known is not None and known.left is None:
-                    return "", f"There is a {name} already."
+                    return Made(f"There is a {name} already.")
                 if not roles:
-                    return "", "Choose at least one role."
+                    return Made("Choose at least one role.")
                 since = now if known is None else known.since
                 person = Person(name, roles, since)
                 book.put_person(person)
             case "roles" if known is not None:
                 if name == admin and "admin" not in roles:
-                    return "", "You would lock yourself out; ask another admin to do that."
+                    return Made("You would lock yourself out; ask another admin to do that.")
                 book.put_person(Person(name, roles, known.since, known.left))
-                return "", f"The roles of {name} are changed."
+                return Made(f"The roles of {name} are changed.")
             case "leave" if known is not None:
                 if name == admin:
-                    return "", "You would lock yourself out; ask another admin to do that."
+                    return Made("You would lock yourself out; ask another admin to do that.")
                 book.put_person(Person(name, frozenset(), known.since, now))
                 for one in book.passes(name):
                     book.drop_pass(one.digest)
-                return "", f"{name} has left; what they said stays in the record."
+                return Made(f"{name} has left; what they said stays in the record.")
             case "link" if known is not None and known.left is None:
                 person = known
+            case "token" if known is not None and known.left is None:
+                label, scope = fields.get("label", "")[:80], roles - {"admin"}
+                if not scope & known.roles:
+                    return Made("Tick the roles that the token opens; they have none of these.")
+                token = door.issue(book, known, "token", now=now, scope=scope, label=label)
+                return Made(f"A token for a program of {name}.", token=token)
+            case "revoke" if known is not None:
+                for one in book.passes(name):
+                    book.drop_pass(one.digest)
+                return Made(f"{name} is signed out everywhere, and their tokens open nothing.")
             case _:
-                return "", f"There is no {name} here."
-    return door.issue(book, person, "link", now=now), f"A link for {name}; it works once."
+                return Made(f"There is no {name} here.")
+    link = door.issue(book, person, "link", now=now)
+    return Made(f"A link for {name}; it works once.", link=link)
