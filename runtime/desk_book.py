@@ -8,8 +8,10 @@ it ends.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 
 from monastery.runtime.errors import BadInput
@@ -31,14 +33,30 @@ from monastery.runtime.rows import Entry
 from monastery.runtime.store import Store, raw
 
 _STANDING = (
-    "SELECT i.head, i.state, a.due, a.who, a.at FROM items i"
+    "SELECT i.item, i.head, i.state, a.due, a.who, a.at FROM items i"
     " LEFT JOIN answers a ON a.item = i.item JOIN runs r ON r.run = i.run"
 )
+_MOST_HEADS = 50_000
+"""So many questions are kept as they were read; what a question is never changes."""
 _BALLOT = "item, person, stage, slip, at, seconds, counts, body"
 
 
 class DeskBook(Store):
     """The book over one connection. Synchronous; an instance serves one thread at a time."""
+
+    def __init__(self, home: Path, connection: apsw.Connection) -> None:
+        super().__init__(home, connection)
+        self._heads: dict[str, Question] = {}
+
+    def _standing(self, row: tuple[Any, ...]) -> Standing:
+        item, head, state, due, who, at = row
+        answered = None if at is None else datetime.fromisoformat(due or at)
+        question = self._heads.get(item)
+        if question is None:
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            question = self._heads[item] = msgspec.json.decode(head, type=Question)
+        return Standing(question, state, answered, who)
 
     def turn(self) -> AbstractContextManager[None]:
         """Let nobody else write until the block ends; what raises in it undoes it."""
@@ -53,12 +71,12 @@ class DeskBook(Store):
             " ORDER BY i.rowid"
         )
         for row in self._query(_STANDING + where, ()):
-            yield _standing(row)
+            yield self._standing(row)
 
     def standing(self, item: str) -> Standing | None:
         """Return where one question stands; None when there is none of that id."""
         for row in self._query(_STANDING + " WHERE i.item = ?", (item,)):
-            return _standing(row)
+            return self._standing(row)
         return None
 
     def shown(self, item: ItemId) -> Item:
@@ -132,9 +150,13 @@ class DeskBook(Store):
         """Return what a person has before them, and had when their leases ran out."""
         return list(self._claims("person = ?", person))
 
-    def _claims(self, where: str, value: str) -> Iterator[Claim]:
+    def all_claims(self) -> list[Claim]:
+        """Return what anyone has before them, or had when their leases ran out."""
+        return list(self._claims("TRUE"))
+
+    def _claims(self, where: str, *values: str) -> Iterator[Claim]:
         query = f"SELECT item, person, since, until, shown FROM claims WHERE {where}"  # noqa: S608
-        for item, person, *times in self._query(query, (value,)):
+        for item, person, *times in self._query(query, values):
             yield Claim(ItemId(item), person, *map(datetime.fromisoformat, times))
 
     def put_claim(self, claim: Claim) -> None:
@@ -186,6 +208,11 @@ class DeskBook(Store):
         for (item,) in self._query(query, (opinion, person)):
             return ItemId(item)
         return None
+
+    def opinions(self, person: str) -> frozenset[str]:
+        """Return the opinions that a person has given."""
+        rows = self._query("SELECT opinion FROM opinions WHERE person = ?", (person,))
+        return frozenset(opinion for (opinion,) in rows)
 
     def put_opinion(self, opinion: str, person: str, item: ItemId) -> None:
         """Note that a person has given one of the opinions that are wanted."""
@@ -269,12 +296,6 @@ class DeskBook(Store):
     def drop_passes(self, now: datetime) -> None:
         """Forget passes that have expired."""
         self._db.execute("DELETE FROM passes WHERE expires < ?", (now.isoformat(),))
-
-
-def _standing(row: tuple[Any, ...]) -> Standing:
-    head, state, due, who, at = row
-    answered = None if at is None else datetime.fromisoformat(due or at)
-    return Standing(msgspec.json.decode(head, type=Question), state, answered, who)
 
 
 def _ballot(row: tuple[Any, ...]) -> Ballot:

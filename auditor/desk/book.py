@@ -64,6 +64,10 @@ class Book(Protocol):
         """Return what a person has before them, and had when their leases ran out."""
         ...
 
+    def all_claims(self) -> list[Claim]:
+        """Return what anyone has before them, or had when their leases ran out."""
+        ...
+
     def put_claim(self, claim: Claim) -> None:
         """Write a claim in the place of the one before."""
         ...
@@ -86,6 +90,10 @@ class Book(Protocol):
 
     def sits(self, opinion: str, person: str) -> ItemId | None:
         """Return the question of an opinion that a person has answered."""
+        ...
+
+    def opinions(self, person: str) -> frozenset[str]:
+        """Return the opinions that a person has given."""
         ...
 
     def put_opinion(self, opinion: str, person: str, item: ItemId) -> None:

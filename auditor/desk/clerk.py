@@ -5,6 +5,7 @@ other. What is refused is told with a reason. A ballot that came too late is kep
 that does not count: nobody's work vanishes, and nothing counts twice.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -15,7 +16,7 @@ from monastery.auditor.desk.book import Book
 from monastery.auditor.desk.rules import Caller, Refused
 from monastery.auditor.desk.views import Sheet
 from monastery.runtime.errors import BadInput
-from monastery.runtime.people import Ballot, Claim, Question, Skip, Standing
+from monastery.runtime.people import Ballot, Claim, Person, Question, Skip, Standing
 from monastery.runtime.records import ItemId
 
 MOST_COUNTED = 100
@@ -56,6 +57,25 @@ class Voted:
     again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Where it is looked up who has an account, who sits, and who has what before them."""
+
+    account: Callable[[str], Person | None]
+    sits: Callable[[str], bool]
+    claim: Callable[[ItemId], Claim | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of the book at one version of it."""
+
+    version: tuple[int, int]
+    waiting: list[Standing]
+    claims: dict[ItemId, Claim]
+    people: dict[str, Person]
+
+
 _TOO_LATE = Refused(
     "late",
     "The run has your answer already. What you correct now is kept beside the record, and changes"
@@ -69,6 +89,7 @@ class Clerk:
     def __init__(self, book: Book, hours: Hours | None = None) -> None:
         self.book = book
         self.hours = hours or Hours()
+        self._read: _Read | None = None
 
     # Handing out
 
@@ -87,17 +108,40 @@ class Clerk:
                     return item
         return Refused("nothing", "Nothing waits for you.")
 
+    def take(self, caller: Caller, now: datetime) -> Sheet | Refused:
+        """Put the next question before the caller, in one turn."""
+        with self.book.turn():
+            found = self.next(caller, now)
+            return found if isinstance(found, Refused) else self.show(caller, found, now)
+
     def count(self, caller: Caller, now: datetime) -> int:
         """Return how many questions wait that the caller may answer, at most `MOST_COUNTED`."""
         found = 0
+        waiting, facts = self._overview(caller)
         skipped = self.book.skipped(caller.name)
-        for standing in self.book.waiting():
+        for standing in waiting:
             if standing.question.item in skipped:
                 continue
-            found += self._why_not(standing, caller, now) is None
+            found += self._why_not(standing, caller, now, facts) is None
             if found == MOST_COUNTED:
                 break
         return found
+
+    def _overview(self, caller: Caller) -> tuple[list[Standing], "_Facts"]:
+        """Return what waits, and what is to be known of it, read once for all who ask.
+
+        Every open page asks whenever anyone has written.
+        """
+        version = self.book.version()
+        if self._read is None or self._read.version != version:
+            self._read = _Read(
+                version,
+                list(self.book.waiting()),
+                {claim.item: claim for claim in self.book.all_claims()},
+                {person.name: person for person in self.book.people()},
+            )
+        read, sits = self._read, self.book.opinions(caller.name)
+        return read.waiting, _Facts(read.people.get, sits.__contains__, read.claims.get)
 
     def show(self, caller: Caller, item: str, now: datetime) -> Sheet | Refused:
         """Put a question before the caller, who has it from now on, if they may."""
@@ -294,11 +338,18 @@ class Clerk:
         standing = self.book.standing(item)
         return _unknown(item) if standing is None else self._why_not(standing, caller, now)
 
-    def _why_not(self, standing: Standing, caller: Caller, now: datetime) -> Refused | None:
+    def _why_not(
+        self, standing: Standing, caller: Caller, now: datetime, facts: "_Facts | None" = None
+    ) -> Refused | None:
         """Return why the caller cannot answer a question now; None when they can."""
         question = standing.question
-        account = self.book.person(question.asked) if question.asked else None
-        sits = bool(question.opinion) and self.book.sits(question.opinion, caller.name) is not None
+        facts = facts or _Facts(
+            self.book.person,
+            lambda opinion: self.book.sits(opinion, caller.name) is not None,
+            self.book.claim_of,
+        )
+        account = facts.account(question.asked) if question.asked else None
+        sits = bool(question.opinion) and facts.sits(question.opinion)
         closed = rules.closed(standing, now)
         mine = closed is not None and closed.why == "answered" and standing.by == caller.name
         if mine:
@@ -312,7 +363,7 @@ class Clerk:
                 return Refused(
                     "changed", "What it asks about has changed since; it is asked anew as another."
                 )
-        return closed or barred or rules.held(self.book.claim_of(question.item), caller, now)
+        return closed or barred or rules.held(facts.claim(question.item), caller, now)
 
     def _too_late(
         self,

@@ -67,10 +67,10 @@ async def waiting(request: Request, caller: Caller, body: Mapping[str, Any]) -> 
 async def take_next(request: Request, caller: Caller, body: Mapping[str, Any]) -> Response:
     """Claim the next question, and return it."""
     office: Office = request.app.state.office
-    found = await office.ask(office.clerk.next, caller, office.now())
-    if isinstance(found, Refused):
+    sheet = await office.ask(office.clerk.take, caller, office.now())
+    if isinstance(sheet, Refused) and sheet.why == "nothing":
         return JSONResponse({"item": None})
-    return _told(await office.ask(office.clerk.show, caller, found, office.now()))
+    return _told(sheet)
 
 
 @by_token

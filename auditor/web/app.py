@@ -1,6 +1,6 @@
 """The application: what is found under which path."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ def make(
     names: Iterable[str],
     desk: str,
     secure: bool = False,
+    beside: Sequence[Callable[[], Awaitable[None]]] = (),
     clock: Callable[[], float] = trio.current_time,
 ) -> ASGIApp:
     """Return the desk as an ASGI application.
@@ -33,6 +34,7 @@ def make(
         names: The hosts it answers to, with their ports.
         desk: What tells it from other desks on the same host, its home say.
         secure: Whether browsers reach it by https alone.
+        beside: What else runs while it is served.
         clock: For the rate limits [seconds].
     """
 
@@ -40,6 +42,8 @@ def make(
     async def watched(app: Starlette) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(office.watch)
+            for one in beside:
+                nursery.start_soon(one)
             yield
             nursery.cancel_scope.cancel()
 

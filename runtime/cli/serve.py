@@ -2,12 +2,16 @@
 
 import ipaddress
 import os
+import shlex
+import shutil
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import trio
 import typer
@@ -18,6 +22,9 @@ from monastery.runtime.cli.stopping import INTERRUPTED
 from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.errors import BadInput, Unfit
 from monastery.runtime.people import ROLES, Person
+
+if TYPE_CHECKING:
+    from monastery.auditor.web.notify import Teller
 
 PORT = 8321
 _LAST_MOMENT_SECONDS = 1.0
@@ -62,6 +69,23 @@ def serve(
             help="How long an answer can be taken back before its run takes it.",
         ),
     ] = 10.0,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Run this program when something new waits, with a line of JSON on its stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="Tell a chat when something new waits: the environment variable that holds the "
+            "address of its incoming webhook.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
@@ -70,6 +94,7 @@ def serve(
     Prints a link that signs in once, as whoever started it, with every role; others are taken in on
     the page People. Without --host nobody but this machine's users can reach it.
     """
+    tellers = _tellers(notify, webhook)
     starter = audit_answers.login_name() if by is None else by
     with DeskBook.open(find(home), create=False) as book, closing(_listen(host, port)) as listener:
         where = _address(listener)
@@ -88,8 +113,39 @@ def serve(
                 " put a proxy with TLS before it, and say --https"
             )
         output.flush()
-        trio.run(partial(_serve, book, listener, names, secure=https, undo=undo_seconds))
+        told = _Told(f"{base}/", tellers)
+        trio.run(partial(_serve, book, listener, names, told, secure=https, undo=undo_seconds))
     raise typer.Exit(INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Where the desk is, and what tells people of it."""
+
+    url: str
+    tellers: "Sequence[Teller]"
+
+
+def _tellers(command: str | None, variable: str | None) -> "list[Teller]":
+    """Return what tells people that something waits.
+
+    Raises:
+        BadInput: The program is not there, or the variable is not set.
+    """
+    from monastery.auditor.web.notify import by_program, by_webhook
+
+    found = []
+    if command is not None:
+        argv = shlex.split(command)
+        if not argv or shutil.which(argv[0]) is None:
+            raise BadInput(f"--notify {command!r} names no program that can be run")
+        found.append(by_program(argv))
+    if variable is not None:
+        address = os.environ.get(variable, "")
+        if not address.startswith(("https://", "http://")):
+            raise BadInput(f"--webhook: ${variable} holds no address; export it before")
+        found.append(by_webhook(address))
+    return found
 
 
 def _welcome(book: DeskBook, starter: str) -> str:
@@ -108,7 +164,13 @@ def _welcome(book: DeskBook, starter: str) -> str:
 
 
 async def _serve(
-    book: DeskBook, listener: socket.socket, names: list[str], *, secure: bool, undo: float
+    book: DeskBook,
+    listener: socket.socket,
+    names: list[str],
+    told: _Told,
+    *,
+    secure: bool,
+    undo: float,
 ) -> None:
     """Answer until a signal comes; at the second one, end at once."""
     import hypercorn.trio
@@ -116,6 +178,7 @@ async def _serve(
 
     from monastery.auditor.desk.clerk import Clerk, Hours
     from monastery.auditor.web.app import make
+    from monastery.auditor.web.notify import notify
     from monastery.auditor.web.office import Office
 
     config = Config()
@@ -135,11 +198,13 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(mind)
+        office = Office(Clerk(book, Hours(undo=undo)))
         desk = make(
-            Office(Clerk(book, Hours(undo=undo))),
+            office,
             names=names,
             desk=str(book.home.resolve()),
             secure=secure,
+            beside=[partial(notify, office, told.url, told.tellers)] if told.tellers else [],
         )
         await hypercorn.trio.serve(
             desk,  # type: ignore[arg-type]  # Starlette's word for the same protocol
