@@ -64,7 +64,8 @@ async def people(request: Request) -> Response:
         fields = await session.form(request, by)
         made = await office.ask(_change, office, dict(fields), by.caller.name)
     everyone = await office.ask(office.clerk.book.people)
-    base = str(request.base_url).rstrip("/")
+    scheme = "https" if request.app.state.secure else "http"
+    base = f"{scheme}://{request.headers['host']}"
     return page(
         request,
         "people.html",

@@ -46,7 +46,7 @@ class World:
 
     def put(self, step: int = 1, purpose: Any = "audit", **body: Any) -> Item:
         """Open a question."""
-        return self.questions.put(question(purpose, step=step, **body))
+        return self.questions.put(question(purpose, step=step, **{"desk": {}} | body))
 
     def pass_seconds(self, seconds: float) -> None:
         """Let time go by."""

@@ -4,21 +4,40 @@ export function listen() {
   const waiting = document.querySelector("#waiting");
   if (!waiting) return;
   const item = document.body.dataset.item;
-  const source = new EventSource(item ? `/events?item=${encodeURIComponent(item)}` : "/events");
   const line = document.querySelector("#line");
-  source.addEventListener("open", () => {
-    line.hidden = true;
+  let source = null;
+  const open = () => {
+    if (source || document.body.classList.contains("inert")) return;
+    source = new EventSource(item ? `/events?item=${encodeURIComponent(item)}` : "/events");
+    source.addEventListener("open", () => {
+      line.hidden = true;
+    });
+    source.addEventListener("error", () => {
+      line.textContent = "The line to the desk is broken. What you see may be old; trying again.";
+      line.hidden = false;
+    });
+    source.addEventListener("message", (event) => {
+      const told = JSON.parse(event.data);
+      count(told.waiting);
+      if (told.closed) {
+        shut();
+        close(told.closed);
+      }
+    });
+  };
+  const shut = () => {
+    source?.close();
+    source = null;
+  };
+  // Browsers give a server few lines at a time: a question in the background gives its own up, and
+  // asks anew when it is looked at. The queue keeps its line, to say in its title what waits.
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") open();
+    else if (item) shut();
   });
-  source.addEventListener("error", () => {
-    line.textContent = "The line to the desk is broken. What you see may be old; trying again.";
-    line.hidden = false;
-  });
-  source.addEventListener("message", (event) => {
-    const told = JSON.parse(event.data);
-    count(told.waiting);
-    if (told.closed) close(told.closed, source);
-  });
-  window.addEventListener("pagehide", () => source.close());
+  window.addEventListener("pagehide", shut);
+  window.addEventListener("pageshow", open);
+  open();
   count(Number(document.documentElement.dataset.waiting));
 }
 
@@ -40,8 +59,7 @@ function count(waiting) {
 }
 
 // Nothing can be sent any more; what was typed stays on the page, to be copied.
-function close(closed, source) {
-  source.close();
+function close(closed) {
   const told = document.querySelector("#closed");
   told.textContent = closed.text;
   told.hidden = false;
