@@ -67,7 +67,7 @@ class _Stream(Response):
         told = None
         await send(_part(f"retry: {RETRY_MS}\n\n"))
         while await visit(self._request) is not None:  # who left is told nothing more
-            now = await office.ask(_look, office, self._caller, self._item)
+            now = await office.ask(look, office, self._caller, self._item)
             # A comment keeps the line open where nothing is new.
             text = f"data: {json.dumps(now)}\n\n" if now != told else ":\n\n"
             told = now
@@ -88,7 +88,8 @@ def _counted(streams: Streams, person: str) -> Iterator[None]:
         streams.open[person] -= 1
 
 
-def _look(office: Office, caller: Caller, item: str | None) -> dict[str, Any]:
+def look(office: Office, caller: Caller, item: str | None) -> dict[str, Any]:
+    """Return all that an open page is told."""
     now = office.now()
     told: dict[str, Any] = {"waiting": office.clerk.count(caller, now)}
     if item is not None:

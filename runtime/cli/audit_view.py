@@ -20,7 +20,7 @@ from monastery.runtime.store import Store
 
 ASKED = {
     "audit": "How reasonable is this step? Judge the proposal, not what may come of it.",
-    "gate": "An auditor passed this step on to you: may it be carried out?",
+    "gate": "May this step be carried out? That is for you to decide.",
     "human": "The agent asks a person to do this, and to say what came of it.",
     "ask": "The agent asks a person.",
     "resolve": "Nobody knows whether this step was done. Find out, and say.",

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from monastery.auditor.desk import door
+from monastery.auditor.web import live
 from monastery.auditor.web.app import make
 from monastery.auditor.web.office import Office
 from monastery.auditor.web.session import cookie
@@ -208,7 +209,7 @@ async def test_every_kind_has_its_page(world: World, name: str) -> None:
         "file": "report.md",
         "hostile": "‹U+202E›",
         "ask": "Which of the two tables is right?",
-        "gate": "may it be carried out?",
+        "gate": "May this step be carried out?",
     }
     async with desk(world) as client:
         client.sign_in("eve")
@@ -326,3 +327,21 @@ async def test_modified_bytes_are_those_that_were_typed(world: World) -> None:
         sent = await client.vote(item, decision="modify", modified="one\r\nthree\r\n")
         assert sent.status_code == 303
     assert world.answer(item)["modified_base64"] == "b25lCnRocmVlCg=="
+
+
+async def test_open_pages_are_told_what_waits_and_no_more(world: World) -> None:
+    """The stream has two fields; it says why a question is closed, and not by whom or how."""
+    item = world.put(desk={"two_votes": False})
+    office = Office(world.clerk, lambda: world.now)
+    eve = world.add("eve", "auditor")
+    assert live.look(office, eve, item.id) == {"waiting": 1, "closed": None}
+    world.take(ADA, item)
+    told = live.look(office, eve, item.id)
+    assert told["closed"]["why"] == "taken"
+    assert world.vote(ADA, item, note="BOBS-NOTE").final
+    told = live.look(office, eve, item.id)
+    assert told.keys() == {"waiting", "closed"}
+    assert told["waiting"] == 0
+    assert told["closed"]["why"] == "answered"
+    assert "ada" not in str(told)
+    assert live.look(office, eve, None) == {"waiting": 0}
