@@ -130,6 +130,8 @@ def test_a_run_that_is_over_wants_no_answer(world: World) -> None:
     assert _why(world.clerk.next(BOB, world.now)) == "nothing"
     assert _why(world.vote(ADA, item)) == "withdrawn"
     assert world.answer(item) == {}
+    (ballot,) = world.book.ballots(item.id, "ada")
+    assert not ballot.counts
 
 
 @pytest.mark.parametrize(
@@ -366,6 +368,17 @@ def test_nobody_corrects_for_another(world: World) -> None:
     assert _why(world.vote(BOB, item)) == "answered"
     assert _why(world.clerk.correct(BOB, item.id, given, world.now)) == "forbidden"
     assert world.answer(item)["decision"] == "approve"
+
+
+def test_a_first_vote_alone_is_no_answer_to_take_back(world: World) -> None:
+    """Its author is told so; the second vote is still wanted."""
+    item = world.put()
+    world.take(ADA, item)
+    assert not world.vote(ADA, item).final
+    given = Given("first", "undo", {"decision": "reject", "score": 0.0})
+    assert _why(world.clerk.correct(ADA, item.id, given, world.now)) == "forbidden"
+    world.take(ADA, item)
+    assert world.vote(ADA, item, "second").final
 
 
 def test_undo_never_outlasts_the_deadline(world: World) -> None:
