@@ -7,6 +7,7 @@ what comes of it. An audit that did not measure blocks, as does one that expired
 from collections.abc import Sequence
 from statistics import fmean
 
+from monastery.runtime.project import AuditSettings
 from monastery.runtime.records import AuditResult, Decision, Proposal, Scored, Sha256, Vote
 
 _CAREFUL = ("approve", "modify", "reject", "escalate", "terminate")
@@ -34,6 +35,23 @@ def aggregate(votes: Sequence[Vote], seen: Sha256) -> Scored:
         modified=modified.pop() if decision == "modify" else None,
         note=note,
     )
+
+
+def feedback_for(settings: AuditSettings, note: str | None) -> str | None:
+    """Return what of the auditors' notes the agent is told.
+
+    Args:
+        settings: The project's.
+        note: What came with the decision: a note, or a line ``NAME: note`` for each vote.
+    """
+    if note is None or settings.feedback == "none":
+        return None
+    if settings.feedback == "full":
+        return note
+    told = []
+    for line in note.split("\n"):
+        told += {line, line.partition(": ")[2]} & set(settings.canned)
+    return "\n".join(dict.fromkeys(told)) or None
 
 
 def decide(proposal: Proposal, result: AuditResult | None) -> Decision:

@@ -235,7 +235,9 @@ class AuditSettings(Settings):
         rate: How often, for the kinds that do not say.
         mode: ``blocking`` holds the box until a drawn audit is answered; ``deferred`` lets the gate
             decide alone and takes the answer later.
-        feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
+        feedback: Whether the agent is told the auditors' notes (``full``), those lines of them that
+            are among the `canned` ones (``canned``), or only the verdict.
+        canned: What may be told so. A written reason helps an agent that means harm to try again.
         escalate_seconds: How long an escalated step waits for a person before it expires.
         park_after_seconds: How long the run waits for people alone before its box is closed.
         second_vote: Whether people at the desk vote again, after the rationale.
@@ -247,7 +249,10 @@ class AuditSettings(Settings):
     rate: Rate = 1.0
     mode: Literal["blocking", "deferred"] = "blocking"
     auditors: list[AuditorSettings] = []
-    feedback: Literal["none", "full"] = "none"
+    feedback: Literal["none", "canned", "full"] = "none"
+    canned: Annotated[
+        list[Annotated[str, Field(pattern=r"^\S[^\n]{0,299}$")]], Field(max_length=50)
+    ] = []
     escalate_seconds: Seconds = 86400.0
     park_after_seconds: Patience = 3600.0
     second_vote: bool = True

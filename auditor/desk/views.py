@@ -59,6 +59,7 @@ class StepView:
         payload: The exact bytes that would be used; None where there are none.
         settings: The kind's settings in the project file.
         reason: Why a person is asked what became of a step.
+        canned: What the agent may be told, in these words alone.
     """
 
     item: ItemId
@@ -73,6 +74,7 @@ class StepView:
     changes: tuple[Changed, ...]
     earlier: tuple[Earlier, ...]
     reason: str
+    canned: tuple[str, ...]
     created: datetime
     deadline: datetime | None
 
@@ -131,6 +133,7 @@ def step_view(item: Item, question: Question) -> StepView:
         ),
         earlier=tuple(_earlier(one) for one in body.get("earlier", [])),
         reason=str(body.get("reason", "")),
+        canned=tuple(map(str, body.get("desk", {}).get("canned", ()))),
         created=item.created,
         deadline=item.deadline,
     )

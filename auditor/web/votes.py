@@ -13,8 +13,10 @@ def given(fields: Mapping[str, str], purpose: str) -> Given:
     if purpose in ("audit", "gate"):
         if fields.get("decision"):
             said["decision"] = fields["decision"]
-        if fields.get("note"):
-            said["note"] = _lines(fields["note"])
+        # What the agent may be told in set words is a line of the note of its own.
+        note = "\n".join(filter(None, (fields.get("told"), _lines(fields.get("note", "")))))
+        if note:
+            said["note"] = note
         if fields.get("decision") == "modify":
             said["modified_base64"] = base64.b64encode(_bytes(fields)).decode()
         if purpose == "audit" and fields.get("score"):

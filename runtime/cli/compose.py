@@ -81,6 +81,7 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
         "two_votes": audit.second_vote,
         "runner": audit_answers.login_name(),
         "runner_may": audit.runner_audits,
+        **({"canned": audit.canned} if audit.feedback == "canned" else {}),
     }
     if isinstance(settings, PanelAuditorSettings):
         return PanelAuditor(

@@ -345,3 +345,18 @@ async def test_open_pages_are_told_what_waits_and_no_more(world: World) -> None:
     assert told["closed"]["why"] == "answered"
     assert "ada" not in str(told)
     assert live.look(office, eve, None) == {"waiting": 0}
+
+
+async def test_what_the_agent_may_be_told_is_chosen_and_a_line_of_its_own(world: World) -> None:
+    """Where the project lists sentences; nowhere else is there anything to choose."""
+    item = world.put(desk={"two_votes": False, "canned": ["Add a test.", "Ask <first>."]})
+    plain = world.put(2, desk={"two_votes": False})
+    async with desk(world) as client:
+        client.sign_in("eve")
+        assert 'name="told"' not in (await client.get(f"/item/{plain.id}")).text
+        text = (await client.get(f"/item/{item.id}")).text
+        assert 'value="Ask &lt;first&gt;."' in text
+        world.pass_seconds(5)
+        sent = await client.vote(item, decision="reject", told="Add a test.", note="for us")
+        assert sent.status_code == 303
+    assert world.answer(item)["note"] == "Add a test.\nfor us"

@@ -49,7 +49,7 @@ export function keys(armed) {
 // A key does what a click does; what is written in gets the cursor.
 function press(event, meant) {
   event.preventDefault();
-  if (meant.matches("textarea")) return meant.focus();
+  if (meant.matches("textarea, select")) return meant.focus();
   meant.click();
   if (meant.matches("input[type=radio]")) meant.focus();
   const wanted = meant.dataset.focus && document.getElementById(meant.dataset.focus);
