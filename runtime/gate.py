@@ -48,7 +48,7 @@ def feedback_for(settings: AuditSettings, note: str | None) -> str | None:
         return None
     if settings.feedback == "full":
         return note
-    told = []
+    told: list[str] = []
     for line in note.split("\n"):
         told += {line, line.partition(": ")[2]} & set(settings.canned)
     return "\n".join(dict.fromkeys(told)) or None

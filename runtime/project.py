@@ -68,6 +68,7 @@ REQUIREMENT = (
     r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([<>=!~]=?[0-9A-Za-z.*+,<>=!~]+)?$"
 )
 Requirement = Annotated[str, Field(pattern=REQUIREMENT)]
+Sentence = Annotated[str, Field(pattern=r"^\S[^\n]{0,299}$")]
 STANDARD_IMAGE = "monastery-box:latest"
 Argv = Annotated[list[str], Field(min_length=1)]
 
@@ -250,9 +251,7 @@ class AuditSettings(Settings):
     mode: Literal["blocking", "deferred"] = "blocking"
     auditors: list[AuditorSettings] = []
     feedback: Literal["none", "canned", "full"] = "none"
-    canned: Annotated[
-        list[Annotated[str, Field(pattern=r"^\S[^\n]{0,299}$")]], Field(max_length=50)
-    ] = []
+    canned: Annotated[list[Sentence], Field(max_length=50)] = []
     escalate_seconds: Seconds = 86400.0
     park_after_seconds: Patience = 3600.0
     second_vote: bool = True
