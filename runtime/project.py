@@ -68,7 +68,8 @@ REQUIREMENT = (
     r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([<>=!~]=?[0-9A-Za-z.*+,<>=!~]+)?$"
 )
 Requirement = Annotated[str, Field(pattern=REQUIREMENT)]
-Sentence = Annotated[str, Field(pattern=r"^\S[^\n]{0,299}$")]
+SENTENCE = r"^\S[^\n]{0,299}$"
+Sentence = Annotated[str, Field(pattern=SENTENCE)]
 STANDARD_IMAGE = "monastery-box:latest"
 Argv = Annotated[list[str], Field(min_length=1)]
 
