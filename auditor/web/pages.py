@@ -2,9 +2,11 @@
 
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import trio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -167,20 +169,10 @@ async def _question(
     now = office.now()
     sheet = await office.ask(office.clerk.show, by.caller, name, now)
     if isinstance(sheet, Sheet):
-        return page(
-            request,
-            "item.html",
-            by,
-            status=200 if refused is None else STATUS[refused.why],
-            sheet=sheet,
-            step=sheet.step,
-            parts=decode(sheet.step),
-            editable=text.editable(sheet.step.payload),
-            refused=refused,
-            typed=fields or {},
-            now=now,
-            full="full" in request.query_params,
-            waiting=await office.ask(office.clerk.count, by.caller, now),
+        waiting = await office.ask(office.clerk.count, by.caller, now)
+        # In a thread: what is long takes long, and others wait for their pages meanwhile.
+        return await trio.to_thread.run_sync(
+            partial(_item_page, request, by, sheet, refused, fields or {}, now=now, waiting=waiting)
         )
     told = refused if refused is not None and refused.why not in _STAYS else sheet
     said, until, purpose = await office.ask(office.clerk.said, by.caller, name, now)
@@ -201,6 +193,30 @@ async def _question(
         typed=fields or {},
         now=now,
         waiting=await office.ask(office.clerk.count, by.caller, now),
+    )
+
+
+def _item_page(
+    request: Request,
+    by: Visit,
+    sheet: Sheet,
+    refused: Refused | None,
+    typed: Mapping[str, str],
+    **shown: Any,
+) -> Response:
+    return page(
+        request,
+        "item.html",
+        by,
+        status=200 if refused is None else STATUS[refused.why],
+        sheet=sheet,
+        step=sheet.step,
+        parts=decode(sheet.step),
+        editable=text.editable(sheet.step.payload),
+        refused=refused,
+        typed=typed,
+        full="full" in request.query_params,
+        **shown,
     )
 
 
