@@ -32,9 +32,13 @@ from monastery.runtime.records import Answer, Item, ItemId
 from monastery.runtime.rows import Entry
 from monastery.runtime.store import Store, raw
 
-_STANDING = (
-    "SELECT i.item, i.head, i.state, a.due, a.who, a.at FROM items i"
-    " LEFT JOIN answers a ON a.item = i.item JOIN runs r ON r.run = i.run"
+_COLUMNS = "SELECT i.item, i.head, i.state, a.due, a.who, a.at FROM items i"
+_STANDING = f"{_COLUMNS} LEFT JOIN answers a ON a.item = i.item WHERE i.item = ?"
+# By this index they come in order, as they are asked for; by the other all would be sorted first.
+_WAITING = (
+    f"{_COLUMNS} INDEXED BY items_in_order CROSS JOIN runs r ON r.run = i.run"
+    " LEFT JOIN answers a ON a.item = i.item WHERE i.state = 'open' AND a.item IS NULL"
+    " AND r.status NOT IN ('done', 'failed') ORDER BY i.rowid"
 )
 _MOST_HEADS = 50_000
 """So many questions are kept as they were read; what a question is never changes."""
@@ -66,16 +70,12 @@ class DeskBook(Store):
 
     def waiting(self) -> Iterator[Standing]:
         """Yield what is open and not answered, the oldest first; reads only as far as asked."""
-        where = (
-            " WHERE i.state = 'open' AND a.item IS NULL AND r.status NOT IN ('done', 'failed')"
-            " ORDER BY i.rowid"
-        )
-        for row in self._query(_STANDING + where, ()):
+        for row in self._query(_WAITING, ()):
             yield self._standing(row)
 
     def standing(self, item: str) -> Standing | None:
         """Return where one question stands; None when there is none of that id."""
-        for row in self._query(_STANDING + " WHERE i.item = ?", (item,)):
+        for row in self._query(_STANDING, (item,)):
             return self._standing(row)
         return None
 

@@ -58,6 +58,7 @@ CREATE TABLE leases (
 _DESK = """
 ALTER TABLE items ADD COLUMN head BLOB NOT NULL DEFAULT x'';
 ALTER TABLE answers ADD COLUMN due TEXT;
+CREATE INDEX items_in_order ON items (state);
 CREATE TABLE people (
     name TEXT PRIMARY KEY, roles TEXT NOT NULL, since TEXT NOT NULL, "left" TEXT
 ) WITHOUT ROWID;

@@ -4,9 +4,10 @@ Everything that changes something is one turn of the book, so that two who race 
 other. What is refused is told with a reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Literal
 
 from monastery.auditor.desk import ballots, rules, views
@@ -17,6 +18,8 @@ from monastery.runtime.people import Ballot, Claim, Person, Question, Skip, Stan
 from monastery.runtime.records import ItemId
 
 MOST_COUNTED = 100
+_MOST_READ = 500
+"""So many of what waits are read for all who ask how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class _Read:
     """What was read of the book at one version of it."""
 
     version: tuple[int, int]
+    at: datetime
     waiting: list[Standing]
     claims: dict[ItemId, Claim]
     people: dict[str, Person]
@@ -84,29 +88,47 @@ class Queue:
             found = self.next(caller, now)
             return found if isinstance(found, Refused) else self.show(caller, found, now)
 
-    def count(self, caller: Caller, now: datetime) -> int:
-        """Return how many questions wait that the caller may answer, at most `MOST_COUNTED`."""
-        found = 0
-        waiting, facts = self._overview(caller)
-        skipped = self.book.skipped(caller.name)
-        for standing in waiting:
-            if standing.question.item in skipped:
-                continue
-            found += self._why_not(standing, caller, now, facts) is None
-            if found == MOST_COUNTED:
-                break
+    def count(self, caller: Caller, now: datetime, *, stale_seconds: float = 0.0) -> int:
+        """Return how many questions wait that the caller may answer, at most `MOST_COUNTED`.
+
+        Args:
+            caller: Who asks.
+            now: The time.
+            stale_seconds: How old what was read of the queue may be.
+        """
+        waiting, facts = self._overview(caller, now, stale_seconds)
+        found = self._count(waiting, caller, now, facts)
+        if found < MOST_COUNTED and len(waiting) == _MOST_READ:
+            # Who may take little of what is oldest is counted by all of it.
+            found = self._count(self.book.waiting(), caller, now, facts)
         return found
 
-    def _overview(self, caller: Caller) -> tuple[list[Standing], "_Facts"]:
+    def _count(
+        self, waiting: Iterable[Standing], caller: Caller, now: datetime, facts: "_Facts"
+    ) -> int:
+        skipped = self.book.skipped(caller.name)
+        theirs = (
+            standing
+            for standing in waiting
+            if standing.question.item not in skipped
+            and self._why_not(standing, caller, now, facts) is None
+        )
+        return sum(1 for _ in islice(theirs, MOST_COUNTED))
+
+    def _overview(
+        self, caller: Caller, now: datetime, stale_seconds: float
+    ) -> tuple[list[Standing], "_Facts"]:
         """Return what waits, and what is to be known of it, read once for all who ask.
 
         Every open page asks whenever anyone has written.
         """
         version = self.book.version()
-        if self._read is None or self._read.version != version:
+        young = self._read is not None and (now - self._read.at).total_seconds() < stale_seconds
+        if self._read is None or not (young or self._read.version == version):
             self._read = _Read(
                 version,
-                list(self.book.waiting()),
+                now,
+                list(islice(self.book.waiting(), _MOST_READ)),
                 {claim.item: claim for claim in self.book.all_claims()},
                 {person.name: person for person in self.book.people()},
             )

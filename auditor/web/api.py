@@ -24,23 +24,19 @@ from monastery.auditor.web.guard import TooLarge
 from monastery.auditor.web.office import Office
 from monastery.auditor.web.pages import STATUS
 
-_Answer = Callable[[Request, Caller, Mapping[str, Any]], Awaitable[Response]]
+_Answer = Callable[[Office, Caller, str, Mapping[str, Any]], Response]
 
 
 def by_token(answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
-    """Return an endpoint that hears those who have a token; it is given their JSON object."""
+    """Return an endpoint that hears those who have a token.
+
+    Args:
+        answer: Given the office, the caller, the question's id and the JSON object that was sent.
+            Called in one turn of the office.
+    """
 
     async def endpoint(request: Request) -> Response:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        office: Office = request.app.state.office
-        entered = None
-        if scheme.lower() == "bearer" and secret:
-            entered = await office.ask(
-                door.enter, office.clerk.book, secret.strip(), "token", office.now()
-            )
-        if entered is None:
-            told = Refused("forbidden", "A token is wanted: Authorization: Bearer TOKEN.")
-            return _refused(told, 401)
         body: Any = {}
         if request.method == "POST":
             try:
@@ -48,62 +44,64 @@ def by_token(answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
             except TooLarge:
                 return _refused(Refused("invalid", "That is too long."), 413)
             except ValueError as exc:
-                return _refused(Refused("invalid", f"It is not JSON: {exc}."))
+                body = f"It is not JSON: {exc}."
+        office: Office = request.app.state.office
+        known = secret.strip() if scheme.lower() == "bearer" else ""
+        return await office.ask(_hear, office, known, request.path_params.get("item", ""), body)
+
+    def _hear(office: Office, secret: str, item: str, body: Any) -> Response:
+        entered = door.enter(office.clerk.book, secret, "token", office.now())
+        if entered is None:
+            told = Refused("forbidden", "A token is wanted: Authorization: Bearer TOKEN.")
+            return _refused(told, 401)
         if not isinstance(body, dict):
-            return _refused(Refused("invalid", "It is no JSON object."))
-        return await answer(request, entered.caller, body)
+            wrong = body if isinstance(body, str) else "It is no JSON object."
+            return _refused(Refused("invalid", wrong))
+        return answer(office, entered.caller, item, body)
 
     return endpoint
 
 
 @by_token
-async def waiting(request: Request, caller: Caller, body: Mapping[str, Any]) -> Response:
+def waiting(office: Office, caller: Caller, item: str, body: Mapping[str, Any]) -> Response:
     """Tell how many questions wait for the caller; a hundred stands for more."""
-    office: Office = request.app.state.office
-    return JSONResponse({"waiting": await office.ask(office.clerk.count, caller, office.now())})
+    return JSONResponse({"waiting": office.clerk.count(caller, office.now())})
 
 
 @by_token
-async def take_next(request: Request, caller: Caller, body: Mapping[str, Any]) -> Response:
+def take_next(office: Office, caller: Caller, item: str, body: Mapping[str, Any]) -> Response:
     """Claim the next question, and return it."""
-    office: Office = request.app.state.office
-    sheet = await office.ask(office.clerk.take, caller, office.now())
+    sheet = office.clerk.take(caller, office.now())
     if isinstance(sheet, Refused) and sheet.why == "nothing":
         return JSONResponse({"item": None})
     return _told(sheet)
 
 
 @by_token
-async def show(request: Request, caller: Caller, body: Mapping[str, Any]) -> Response:
+def show(office: Office, caller: Caller, item: str, body: Mapping[str, Any]) -> Response:
     """Claim one question, and return it."""
-    office: Office = request.app.state.office
-    item = request.path_params["item"]
-    return _told(await office.ask(office.clerk.show, caller, item, office.now()))
+    return _told(office.clerk.show(caller, item, office.now()))
 
 
 @by_token
-async def vote(request: Request, caller: Caller, body: Mapping[str, Any]) -> Response:
+def vote(office: Office, caller: Caller, item: str, body: Mapping[str, Any]) -> Response:
     """Take a ballot."""
     said = dict(body)
     stage, slip = said.pop("stage", "first"), said.pop("slip", None)
     if stage not in ("first", "second") or not isinstance(slip, str) or not 0 < len(slip) <= 64:
         wanted = "`stage` is first or second, and `slip` a name for this ballot, 64 characters"
         return _refused(Refused("invalid", f"Nothing was sent: {wanted}."))
-    office: Office = request.app.state.office
     given = Given(stage, slip, said, by_hand=False)
-    item = request.path_params["item"]
-    result = await office.ask(office.clerk.vote, caller, item, given, office.now())
+    result = office.clerk.vote(caller, item, given, office.now())
     if isinstance(result, Refused):
         return _refused(result)
     return JSONResponse({"final": result.final, "again": result.again} | _until(result))
 
 
 @by_token
-async def skip(request: Request, caller: Caller, body: Mapping[str, Any]) -> Response:
+def skip(office: Office, caller: Caller, item: str, body: Mapping[str, Any]) -> Response:
     """Leave a question to others."""
-    office: Office = request.app.state.office
-    reason, item = str(body.get("reason", "")), request.path_params["item"]
-    refused = await office.ask(office.clerk.skip, caller, item, reason, office.now())
+    refused = office.clerk.skip(caller, item, str(body.get("reason", "")), office.now())
     return JSONResponse({"skipped": item}) if refused is None else _refused(refused)
 
 

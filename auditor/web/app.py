@@ -37,11 +37,13 @@ def make(
         beside: What else runs while it is served.
         clock: For the rate limits [seconds].
     """
+    board = live.Board(office)
 
     @asynccontextmanager
     async def watched(app: Starlette) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(office.watch)
+            nursery.start_soon(board.keep)
             for one in beside:
                 nursery.start_soon(one)
             yield
@@ -82,7 +84,7 @@ def make(
     app.state.office = office
     app.state.secure = secure
     app.state.cookie = session.cookie(desk)
-    app.state.streams = live.Streams()
+    app.state.board = board
     app.state.templates = _templates()
     return Guard(
         app,
