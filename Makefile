@@ -33,8 +33,8 @@ format: venv ## let ruff mend what it can
 	@"$(VENV)"/ruff check --fix . scripts/demo scripts/fuzz
 	@"$(VENV)"/ruff format . scripts/demo scripts/fuzz
 
-bench: setup ## measure what the runtime adds to a step; long_run.py and many_runs.py take minutes
-	@for file in benchmarks/freeze.py benchmarks/step_overhead.py; do echo "== $$file" && "$(VENV)"/python "$$file" $(ARGS) || exit; done
+bench: setup ## measure what the runtime adds to a step and to a model call; long_run.py and many_runs.py take minutes
+	@for file in benchmarks/freeze.py benchmarks/step_overhead.py benchmarks/gateway.py; do echo "== $$file" && "$(VENV)"/python "$$file" $(ARGS) || exit; done
 
 fuzz: setup ## play hostile streams to the runtime; INPUTS=1000000 for a million
 	@"$(VENV)"/python scripts/fuzz --inputs $(INPUTS)
@@ -45,7 +45,7 @@ crash: setup ## kill real runs and start them again; KILLS=500 SEED=1
 simulate: venv ## let the loop die between any two awaits; CRASHES=5000 SEED=1
 	@"$(VENV)"/python -m tests.simulation --crashes $(CRASHES) --seed $(SEED) $(ARGS)
 
-pins: ## write requirements.txt anew from pyproject.toml
+pins: ## write both files of requirements anew from pyproject.toml
 	@scripts/setup pins
 
 clean: ## remove what was made here: environment, caches, the demo with its runs

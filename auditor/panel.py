@@ -1,127 +1,216 @@
-"""An auditor that is several people: each is asked alone, and where they disagree one more decides.
+"""A panel: the auditors who judged the same items, what each is like, and where they disagree.
 
-Each seat is a question of its own at the desk, and all of them are one opinion: nobody sits twice.
-The votes are in the record with the answers; what the panel says is one vote.
+A vote lets its item through when it approves it as it is; every other decision does not.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from statistics import fmean
-from typing import Any
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
 
-import trio
+from monastery.auditor.agreement import Coefficient, ac1, alpha, raw
+from monastery.auditor.dawid_skene import Estimate, dawid_skene
+from monastery.auditor.known import Recall, recall
+from monastery.runtime.records import AuditorDecision
 
-from monastery.auditor.votes import parse_vote
-from monastery.runtime.cases import shown
-from monastery.runtime.errors import AuditExpired, AuditFailed
-from monastery.runtime.ports import Desk, Forkable
-from monastery.runtime.records import Answer, Case, Item, ItemId, RunId, Vote
-
-_CAREFUL = ("approve", "modify", "reject", "escalate", "terminate")
-"""Decisions from the least to the most careful."""
-_DOES = ("approve", "modify")
-"""Those that have something carried out."""
+DECISIONS: Sequence[AuditorDecision] = ("approve", "modify", "reject", "escalate", "terminate")
+GOOD, BAD = "good", "bad"
+ENOUGH = 3
+"""How many auditors of the same items it takes to tell who errs without knowing what is true."""
 
 
-class PanelAuditor:
-    """Asks people at the desk, whoever comes first.
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One auditor's vote on one item; `seconds` is how long it took."""
 
-    Args:
-        name: The panel's, and the vote's.
-        votes: How many people are asked.
-        apart: Scores further apart than this, or decisions that differ on whether anything is
-            done, go to an adjudicator, whose vote is the panel's.
-        timeout_seconds: How long each question stays open.
-        desk: Where they are put.
-        now: The clock.
-        wants: What else is wanted of the desk; see `monastery.runtime.people.question_of`.
+    item: str
+    auditor: str
+    decision: AuditorDecision
+    score: float
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether it lets the item through."""
+        return self.decision == "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far a panel agrees on one thing.
+
+    Attributes:
+        on: ``approval`` (approved or not), ``decision`` (which of the five) or ``score``.
+        raw: The share of pairs of votes that are the same; None for scores.
+        alpha: Krippendorff's, nominal, and interval for scores.
+        ac1: Gwet's; None for scores, which it is not for.
     """
 
-    def __init__(
-        self,
-        name: str,
-        votes: int,
-        apart: float,
-        timeout_seconds: float,
-        desk: Desk,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        wants: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name = name
-        self._votes, self._apart, self._timeout_seconds = votes, apart, timeout_seconds
-        self._desk, self._now, self._wants = desk, now, dict(wants or {})
+    on: str
+    raw: float | None
+    alpha: Coefficient
+    ac1: Coefficient | None
 
-    async def judge(self, case: Case, box: Forkable) -> Vote:
-        """Return the panel's vote. Asked again about the same case, wait for the same answers.
 
-        Raises:
-            AuditExpired: A seat was not filled in time.
-            AuditFailed: An answer is no vote, or one person sat twice.
-        """
-        answers: dict[int, Answer] = {}
-        failures: list[AuditFailed] = []
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """How often an auditor stops bad items and lets good ones through, by the model."""
 
-        async def seat(number: int) -> None:
-            try:
-                answers[number] = await self._ask(case, f"{number}", None)
-            except AuditFailed as exc:
-                failures.append(exc)
-                nursery.cancel_scope.cancel()
+    sensitivity: float
+    specificity: float
 
-        async with trio.open_nursery() as nursery:
-            for number in range(1, self._votes + 1):
-                nursery.start_soon(seat, number)
-        if failures:
-            raise failures[0]
-        said = [answers[number] for number in sorted(answers)]
-        votes = [self._vote(case, answer) for answer in said]
-        if not self._agree(votes):
-            said.append(await self._ask(case, "adjudicator", "adjudicator"))
-            votes = [self._vote(case, said[-1])]
-        if len({answer.by for answer in said}) < len(said):
-            raise AuditFailed(f"panel {self.name!r}: one person answered twice on the same step")
-        return self._one(votes)
 
-    async def _ask(self, case: Case, seat: str, role: str | None) -> Answer:
-        now = self._now()
-        answer = await self._desk.ask(
-            Item(
-                id=ItemId(f"{case.item}.{self.name}.{seat}"),
-                run=RunId(case.proposal.segment.rpartition(".")[0]),
-                purpose="audit",
-                created=now,
-                deadline=now + timedelta(seconds=self._timeout_seconds),
-                body={
-                    **shown(case),
-                    "for": self.name,
-                    "desk": self._wants
-                    | {"panel": True, "opinion": f"{case.item}.{self.name}", "role": role},
-                },
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What one auditor of a panel is like.
+
+    Attributes:
+        approved: The share of votes that approved.
+        score: The mean of the scores.
+        seconds: The median of how long a vote took.
+        compared: How many of the votes were on items that others voted on too.
+        agrees: The share of these others' votes that approved as this auditor did, or did not
+            either, each item counting once; None without others.
+        leans: How far the scores were above those of the others, on average; None without others.
+        estimated: Sensitivity and specificity by Dawid and Skene's model; None with fewer than
+            three auditors.
+        known: The same by known items; None where there are none.
+    """
+
+    auditor: str
+    votes: int
+    approved: float
+    score: float
+    seconds: float
+    compared: int
+    agrees: float | None
+    leans: float | None
+    estimated: Estimated | None
+    known: Recall | None
+
+
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """An item on which the decisions differ.
+
+    Attributes:
+        spread: The highest score less the lowest.
+        good: How probably it is good by Dawid and Skene's model; None with fewer than three.
+        known: Whether it is good, where that is known.
+    """
+
+    item: str
+    ballots: tuple[Ballot, ...]
+    spread: float
+    good: float | None
+    known: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What a panel's votes say about it; `compared` items had two votes or more."""
+
+    items: int
+    compared: int
+    votes: int
+    agreement: tuple[Agreement, ...]
+    members: tuple[Member, ...]
+    disputed: tuple[Disputed, ...]
+
+
+def examine(ballots: Sequence[Ballot], known: Mapping[str, bool] | None = None) -> Panel:
+    """Return what votes say about those who gave them.
+
+    Args:
+        ballots: In any order; where an auditor voted twice on an item, the last counts.
+        known: Whether items are good, of those of which it is known.
+    """
+    votes = {(one.item, one.auditor): one for one in ballots}
+    items: defaultdict[str, list[Ballot]] = defaultdict(list)
+    for key in sorted(votes):
+        items[key[0]].append(votes[key])
+    model = _model(items)
+    rights = recall(((one.item, one.auditor, one.passed) for one in votes.values()), known or {})
+    return Panel(
+        items=len(items),
+        compared=sum(len(given) > 1 for given in items.values()),
+        votes=len(votes),
+        agreement=_agreement(list(items.values())),
+        members=tuple(
+            _member(auditor, items, model, rights[auditor] if known else None)
+            for auditor in sorted({auditor for _, auditor in votes})
+        ),
+        disputed=_disputed(items, model, known or {}),
+    )
+
+
+def _agreement(items: Sequence[Sequence[Ballot]]) -> tuple[Agreement, ...]:
+    passed = [[one.passed for one in given] for given in items]
+    decisions = [[one.decision for one in given] for given in items]
+    scores = [[one.score for one in given] for given in items]
+    return (
+        Agreement("approval", raw(passed), alpha(passed), ac1(passed, (True, False))),
+        Agreement("decision", raw(decisions), alpha(decisions), ac1(decisions, DECISIONS)),
+        Agreement("score", None, alpha(scores, "interval"), None),
+    )
+
+
+def _model(items: Mapping[str, Sequence[Ballot]]) -> Estimate | None:
+    """Return the model of the panel, when enough auditors voted on the same items."""
+    shared = [one for given in items.values() if len(given) > 1 for one in given]
+    if len({one.auditor for one in shared}) < ENOUGH:
+        return None
+    votes = [
+        (one.item, one.auditor, GOOD if one.passed else BAD)
+        for given in items.values()
+        for one in given
+    ]
+    return dawid_skene(votes, (GOOD, BAD))
+
+
+def _member(
+    auditor: str,
+    items: Mapping[str, Sequence[Ballot]],
+    model: Estimate | None,
+    known: Recall | None,
+) -> Member:
+    own = [one for given in items.values() for one in given if one.auditor == auditor]
+    agrees, leans = [], []
+    for one in own:
+        others = [other for other in items[one.item] if other.auditor != auditor]
+        if others:
+            agrees.append(fmean(other.passed == one.passed for other in others))
+            leans.append(one.score - fmean(other.score for other in others))
+    chances = None if model is None else model.chances[auditor]
+    return Member(
+        auditor=auditor,
+        votes=len(own),
+        approved=fmean(one.passed for one in own),
+        score=fmean(one.score for one in own),
+        seconds=median(one.seconds for one in own),
+        compared=len(agrees),
+        agrees=fmean(agrees) if agrees else None,
+        leans=fmean(leans) if leans else None,
+        estimated=None if chances is None else Estimated(chances[1][1], chances[0][0]),
+        known=known,
+    )
+
+
+def _disputed(
+    items: Mapping[str, Sequence[Ballot]], model: Estimate | None, known: Mapping[str, bool]
+) -> tuple[Disputed, ...]:
+    """Return the items on which decisions differ, the farthest apart first."""
+    found = []
+    for item, given in items.items():
+        if len({one.decision for one in given}) > 1:
+            scores = [one.score for one in given]
+            found.append(
+                Disputed(
+                    item=item,
+                    ballots=tuple(given),
+                    spread=max(scores) - min(scores),
+                    good=None if model is None else model.truth[item][0],
+                    known=known.get(item),
+                )
             )
-        )
-        if answer is None:
-            raise AuditExpired(f"seat {seat} was not filled within {self._timeout_seconds:g} s")
-        return answer
-
-    def _vote(self, case: Case, answer: Answer) -> Vote:
-        body = dict(answer.body)
-        body.pop("desk", None)
-        if body.pop("digest", None) != case.digest:
-            raise AuditFailed(f"panel {self.name!r} answered about another case than was shown")
-        return parse_vote(body, answer.by)
-
-    def _agree(self, votes: list[Vote]) -> bool:
-        scores = [vote.score for vote in votes]
-        does = {vote.decision in _DOES for vote in votes if vote.decision != "escalate"}
-        other = {vote.modified for vote in votes if vote.decision in _DOES}
-        return max(scores) - min(scores) <= self._apart and len(does) <= 1 and len(other) <= 1
-
-    def _one(self, votes: list[Vote]) -> Vote:
-        decision = max((vote.decision for vote in votes), key=_CAREFUL.index)
-        return Vote(
-            self.name,
-            decision,
-            fmean(vote.score for vote in votes),
-            note="\n".join(f"{vote.auditor}: {vote.note}" for vote in votes if vote.note),
-            modified=next((vote.modified for vote in votes if vote.decision == decision), None),
-        )
+    return tuple(sorted(found, key=lambda one: (-one.spread, one.item)))

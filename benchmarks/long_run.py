@@ -108,7 +108,7 @@ class Watched:
         if self._seen.stop_when_started is not None:
             self._seen.stop_when_started.cancel()
 
-    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
+    async def answer(self, call: int, body: Mapping[str, Any] | bytes) -> None:
         """Note when an outcome went."""
         await self._box.answer(call, body)
         if "status" in body:

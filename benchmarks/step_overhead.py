@@ -75,7 +75,7 @@ class TimedBox:
             self._came = time.perf_counter()
         return said
 
-    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
+    async def answer(self, call: int, body: Mapping[str, Any] | bytes) -> None:
         """Note when its outcome went."""
         await self._box.answer(call, body)
         self._steps.append(time.perf_counter() - self._came)

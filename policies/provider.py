@@ -1,9 +1,9 @@
 """A policy that asks a model elsewhere: any server with OpenAI's API, or Anthropic's.
 
-By httpcore on trio, not by the vendors' clients: what leaves is the request that passed the wall,
-under the few headers that stand here, and nothing about this machine (their clients send its
-system, its architecture and their own version); and what is tried again is decided once. httpx
-around it takes more processor time, for cookies, redirects and proxies that nobody here may have.
+By HTTP of our own (`connections`), not by the vendors' clients: what leaves is the request that
+passed the wall, under the few headers that stand here, and nothing about this machine (their
+clients send its system, its architecture and their own version); what is tried again is decided
+once; and there are no cookies, redirects and proxies that nobody here may have.
 
 A busy provider (429), a broken one (5xx) and a connection that fails are tried again, later and
 later, or when the provider says. What it says to the request itself goes back to the agent; what it
@@ -12,15 +12,16 @@ says to the key does not, for it quotes keys and accounts.
 
 import contextlib
 import os
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import httpcore
 import msgspec
 import trio
 
+from monastery.policies.connections import Answer, Broken, Connections
+from monastery.policies.pace import Pace
 from monastery.runtime.errors import BadInput, PolicyFailed
+from monastery.runtime.gateway.usage import tokens
 from monastery.runtime.project import AnthropicPolicySettings, OpenAIPolicySettings
 
 _PATHS = {
@@ -30,9 +31,8 @@ _PATHS = {
     "anthropic.count_tokens": "/v1/messages/count_tokens",
 }
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-_ANSWER_BYTES = 12 << 20
-_BROKEN = httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError
-_IDLE_SECONDS = 5.0
+_ANSWER_BYTES, _ANSWERS_BYTES = 12 << 20, 192 << 20
+_TOKEN_BYTES = 3  # fewer than a token has, so that what went in is reckoned rather too high
 _FIRST_SECONDS, _LAST_SECONDS, _ASKED_SECONDS = 1.0, 60.0, 300.0
 
 
@@ -65,13 +65,10 @@ class ProviderPolicy:
         elif self._key:
             self._headers["authorization"] = f"Bearer {self._key}"
         # Proxies and .netrc of the environment are not looked at: a key goes where it is meant to.
-        self._client = httpcore.AsyncConnectionPool(
-            max_connections=settings.at_once, keepalive_expiry=_IDLE_SECONDS
-        )
-        limits = dict.fromkeys(("connect", "read", "write", "pool"), settings.timeout_seconds)
-        self._extensions = {"timeout": limits}
+        self._connections = Connections(address)
         self._turn = trio.CapacityLimiter(settings.at_once)
-        self._pace = Pace(settings.per_minute)
+        self._pace = Pace(settings.per_minute, settings.tokens_per_minute)
+        self._reading_bytes = 0
 
     async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask; with patience.
@@ -80,19 +77,25 @@ class ProviderPolicy:
             PolicyFailed: The provider cannot be reached, or does not answer as it should.
         """
         sent = msgspec.json.encode(body["request"])
-        url = self._address + _PATHS[body["api"]]
+        path = _PATHS[body["api"]]
         async with self._turn:
             wait = _FIRST_SECONDS
             for left in reversed(range(self._tries)):
-                await self._pace.turn()
+                number = await self._pace.turn(len(sent) // _TOKEN_BYTES)
+                asked = None
                 try:
-                    status, asked, data = await self._ask(url, sent)
-                    why = f"the model's provider answered {status}"
-                except _BROKEN as exc:
-                    status, asked, data = 0, None, b""
-                    why = f"the model's provider cannot be reached: {type(exc).__name__}"
-                if status and status not in _AGAIN:
-                    return self._told(status, data)
+                    answer = await self._ask(path, sent)
+                except Broken as exc:
+                    why = f"the model's provider cannot be reached: {exc}"
+                else:
+                    if answer.status not in _AGAIN:
+                        told = self._told(answer)
+                        used = tokens(told["response"])
+                        if used is not None:
+                            self._pace.settle(number, sum(used))
+                        return told
+                    why = f"the model's provider answered {answer.status}"
+                    asked = _asked_seconds(answer)
                 if left:
                     await trio.sleep(wait if asked is None else asked)
                     wait = min(2 * wait, _LAST_SECONDS)
@@ -100,38 +103,37 @@ class ProviderPolicy:
 
     async def aclose(self) -> None:
         """Close its connections."""
-        await self._client.aclose()
+        await self._connections.aclose()
 
-    async def _ask(self, url: str, sent: bytes) -> tuple[int, float | None, bytes]:
-        """Make one try; return the status, how long to wait before the next, and the body.
+    async def _ask(self, path: str, sent: bytes) -> Answer:
+        """Make one try.
 
         Raises:
+            Broken: No answer came in time.
             PolicyFailed: The answer is longer than an agent may be sent.
         """
-        data = bytearray()
-        # The limits are for each read; a provider that trickles must not hold a call. What is too
-        # long is cancelled, not broken off: these readers end cleanly from within only.
-        with trio.move_on_after(self._seconds) as scope:
-            request = self._client.stream(
-                "POST",
-                url,
-                content=sent,
-                headers=[*self._headers.items()],
-                extensions=self._extensions,
-            )
-            async with request as got:
-                async for part in got.aiter_stream():
-                    data += part
-                    if len(data) > _ANSWER_BYTES:
-                        scope.cancel()
-            if len(data) <= _ANSWER_BYTES:
-                return got.status, _asked_seconds(got.headers), bytes(data)
-        if len(data) > _ANSWER_BYTES:
-            raise PolicyFailed(f"the answer has more than {_ANSWER_BYTES} bytes")
-        raise httpcore.ReadTimeout(f"no answer within {self._seconds:g} s")
+        read_bytes = 0
 
-    def _told(self, status: int, data: bytes) -> dict[str, Any]:
+        def came(size_bytes: int) -> None:
+            nonlocal read_bytes
+            read_bytes += size_bytes
+            self._reading_bytes += size_bytes
+            if read_bytes > _ANSWER_BYTES:
+                raise PolicyFailed(f"the answer has more than {_ANSWER_BYTES} bytes")
+            if self._reading_bytes > _ANSWERS_BYTES:
+                why = f"more than {_ANSWERS_BYTES} bytes of answers are coming at a time"
+                raise PolicyFailed(f"{why}; make fewer calls at a time")
+
+        try:
+            with trio.move_on_after(self._seconds):
+                return await self._connections.post(path, self._headers, sent, came=came)
+            raise Broken(f"no answer within {self._seconds:g} s")
+        finally:
+            self._reading_bytes -= read_bytes
+
+    def _told(self, answer: Answer) -> dict[str, Any]:
         """Return an answer as the agent gets it."""
+        status, data = answer.status, answer.body
         if status in (401, 403):
             raise PolicyFailed(f"the model's provider refused the key ({status})")
         try:
@@ -145,24 +147,6 @@ class ProviderPolicy:
         return {"status": status, "response": response}
 
 
-class Pace:
-    """Lets so many begin in each minute."""
-
-    def __init__(self, per_minute: int | None) -> None:
-        self._per_minute = per_minute
-        self._begun = deque[float](maxlen=per_minute)
-        self._order = trio.Lock()
-
-    async def turn(self) -> None:
-        """Wait until one may begin."""
-        if self._per_minute is None:
-            return
-        async with self._order:
-            if len(self._begun) == self._per_minute:
-                await trio.sleep_until(self._begun[0] + 60.0)
-            self._begun.append(trio.current_time())
-
-
 def _key(name: str | None) -> str:
     """Return the key that the environment holds under a name.
 
@@ -174,13 +158,13 @@ def _key(name: str | None) -> str:
     key = os.environ.get(name, "").strip()
     if not key:
         raise BadInput(f"policy.key: the environment has no {name}; set it before the run starts")
+    if not (key.isascii() and key.isprintable()):
+        raise BadInput(f"policy.key: {name} holds what no key can: a line's end, or no ASCII")
     return key
 
 
-def _asked_seconds(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+def _asked_seconds(answer: Answer) -> float | None:
     """Return how long the provider asks to wait, bounded; None when it does not say in seconds."""
-    for name, value in headers:
-        if name.lower() == b"retry-after":
-            with contextlib.suppress(ValueError):
-                return min(max(0.0, float(value)), _ASKED_SECONDS)
+    with contextlib.suppress(KeyError, ValueError):
+        return min(max(0.0, float(answer.headers[b"retry-after"])), _ASKED_SECONDS)
     return None

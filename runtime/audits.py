@@ -111,7 +111,11 @@ async def judge(run: Run, case: Case, box: Forkable) -> AuditResult:
             AuditUnmeasured(segment=segment, reason=result.reason, expired=result.expired)
         )
         return result
-    return _note_score(run, case, aggregate(list(votes.values()), _seen(run, case)))
+    rules = run.project.audit
+    scored = aggregate(
+        list(votes.values()), _seen(run, case), score=rules.score, decision=rules.decision
+    )
+    return _note_score(run, case, scored)
 
 
 class NoBox:

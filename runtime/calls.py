@@ -19,11 +19,20 @@ from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.events import ModelCalled
 from monastery.runtime.gateway import wall
-from monastery.runtime.gateway.usage import cost, log_probabilities, reckoned, tokens
+from monastery.runtime.gateway.usage import (
+    cost,
+    log_probabilities,
+    reckoned,
+    sampled_tokens,
+    tokens,
+)
 from monastery.runtime.ports import Box
 from monastery.runtime.project import PolicySettings
 from monastery.runtime.records import ModelRequest, WebRequest
 from monastery.runtime.run import Run
+
+WAITING_BYTES = 192 << 20
+"""How long answers may be together that wait to be recorded and delivered, say for a thaw."""
 
 _NAME_CHARACTERS = 200
 
@@ -34,6 +43,26 @@ class _Answered:
 
     body: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    sampled: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """A call that is over but for its delivery.
+
+    Attributes:
+        response: What the agent gets, as canonical JSON.
+        facts: What the record says of it beside its bytes.
+        seconds: How long it took.
+        sampled: What the policy says of the tokens that it read and drew; the agent never has it.
+    """
+
+    asked: ModelRequest
+    scope: trio.CancelScope
+    response: bytes
+    facts: Mapping[str, Any]
+    seconds: float
+    sampled: bytes | None
 
 
 class Carrier:
@@ -44,6 +73,7 @@ class Carrier:
         self._box = box
         self._nursery = nursery
         self._scopes: dict[int, trio.CancelScope] = {}
+        self._carried: list[_Carried] = []
 
     def begin(self, asked: ModelRequest) -> None:
         """Begin to carry a call."""
@@ -68,22 +98,38 @@ class Carrier:
         seconds = trio.current_time() - began
         if answer is None:
             answer = _answer_to_nobody(run, asked.body, seconds)
+        response = canonical(answer.body)
+        if sum(len(one.response) for one in self._carried) + len(response) > WAITING_BYTES:
+            answer = _too_much(answer)
+            response = canonical(answer.body)
+        carried = _Carried(asked, scope, response, answer.facts, seconds, answer.sampled)
+        self._carried.append(carried)
         async with run.delivery:
-            del self._scopes[asked.call]
-            request, response = canonical(asked.body), canonical(answer.body)
-            await run.journal.append(
-                ModelCalled(
-                    segment=run.segment.id,
-                    policy=run.world.policy.name if run.world.policy else "none",
-                    request=run.journal.ref(request),
-                    response=run.journal.ref(response),
-                    seconds=seconds,
-                    cancelled=scope.cancel_called,
-                    **answer.facts,
-                ),
-                blobs=[request, response],
+            if self._carried:  # else the one who came before delivered it with its own
+                await self._deliver()
+
+    async def _deliver(self) -> None:
+        """Record all calls that are over in one append, and put their answers into the box."""
+        run, (carried, self._carried) = self._run, (self._carried, [])
+        events, blobs = [], list[bytes]()
+        for one in carried:
+            del self._scopes[one.asked.call]
+            request = canonical(one.asked.body)
+            event = ModelCalled(
+                segment=run.segment.id,
+                policy=run.world.policy.name if run.world.policy else "none",
+                request=run.journal.ref(request),
+                response=run.journal.ref(one.response),
+                seconds=one.seconds,
+                cancelled=one.scope.cancel_called,
+                sampled=None if one.sampled is None else run.journal.ref(one.sampled),
+                **one.facts,
             )
-            await self._box.answer(asked.call, answer.body)
+            events.append(event)
+            blobs += [request, one.response, *([] if one.sampled is None else [one.sampled])]
+        await run.journal.append(*events, blobs=blobs)
+        for one in carried:
+            await self._box.answer(one.asked.call, one.response)
 
 
 async def _answer(run: Run, body: Mapping[str, Any]) -> _Answered:
@@ -121,6 +167,9 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
         said = await run.world.policy.call({"api": passed.api, "request": passed.request})
     except MonasteryError as exc:
         said = wall.failure(passed.api, str(exc), status=502, kind="api_error")
+    sampled = None
+    if set(said) == {"status", "response", "sampled"}:
+        said, sampled = {"status": said["status"], "response": said["response"]}, said["sampled"]
     if not _has_status(said):
         said = {"status": 500 if "error" in said else 200, "response": dict(said)}
     used = tokens(said["response"]) if said["status"] == 200 else None
@@ -135,8 +184,9 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
             "tokens_in": used and used[0],
             "tokens_out": used and used[1],
             "cost": used and cost(used, settings.prices.get(passed.model)),
-            "logprobs": log_probabilities(said["response"]),
+            "logprobs": sampled_tokens(sampled) or log_probabilities(said["response"]),
         },
+        None if sampled is None else canonical(sampled),
     )
 
 
@@ -166,6 +216,16 @@ def _answer_to_nobody(run: Run, body: Mapping[str, Any], seconds: float) -> _Ans
             "reckoned": True,
         },
     )
+
+
+def _too_much(answer: _Answered) -> _Answered:
+    """Return what stands in the place of an answer for which there is no room until the thaw."""
+    why = f"more than {WAITING_BYTES} bytes of answers wait; make fewer calls at a time"
+    api = answer.facts.get("api")
+    if api is None:
+        return _Answered(_error("too_much", why), answer.facts)
+    told = wall.failure(api, why, status=502, kind="api_error")
+    return _Answered(told, {**answer.facts, "status": 502, "logprobs": None})
 
 
 def _check(settings: PolicySettings, body: Mapping[str, Any]) -> wall.Passed | wall.Refused:

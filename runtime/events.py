@@ -142,6 +142,8 @@ class ModelCalled(_Strict):
 
     `cancelled` says that the asker went away before it had the answer. If that had not come, its
     tokens and cost are `reckoned`. `logprobs` counts the tokens whose log-probabilities came.
+
+    `sampled` is what a model on this machine read and drew, token by token; the agent is not told.
     """
 
     type: Literal["model.called"] = "model.called"
@@ -162,6 +164,7 @@ class ModelCalled(_Strict):
     cancelled: bool = False
     reckoned: bool = False
     logprobs: Annotated[int, Field(ge=0)] | None = None
+    sampled: BlobRef | None = None
 
 
 class WebFetched(_Strict):

@@ -4,35 +4,62 @@ An unaudited step is carried out: the agent may act by itself, and is still neve
 what comes of it. An audit that did not measure blocks, as does one that expired.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median
+from typing import Literal
 
 from monastery.runtime.project import AuditSettings
-from monastery.runtime.records import AuditResult, Decision, Proposal, Scored, Sha256, Vote
+from monastery.runtime.records import (
+    AuditorDecision,
+    AuditResult,
+    Decision,
+    Proposal,
+    Scored,
+    Sha256,
+    Vote,
+)
 
-_CAREFUL = ("approve", "modify", "reject", "escalate", "terminate")
+_CAREFUL: Sequence[AuditorDecision] = ("approve", "modify", "reject", "escalate", "terminate")
 """Decisions from the least to the most careful."""
 
 
-def aggregate(votes: Sequence[Vote], seen: Sha256) -> Scored:
-    """Return the votes as one: the mean score, and the most careful decision.
+ScoreRule = Literal["mean", "median"]
+"""How several scores become one; the median of an even number is the mean of the middle two."""
+
+DecisionRule = Literal["careful", "majority"]
+"""How several decisions become one: the most careful, or that of more than half of the votes. Where
+none has more than half, a tie say, the majority fails safe: the most careful decides."""
+
+
+def aggregate(
+    votes: Sequence[Vote],
+    seen: Sha256,
+    *,
+    score: ScoreRule = "mean",
+    decision: DecisionRule = "careful",
+) -> Scored:
+    """Return the votes as one score and one decision.
 
     Two different modifications cannot both be used, so they escalate.
 
     Args:
         votes: At least one.
         seen: Hash of the case that they voted on.
+        score: How their scores become one.
+        decision: How their decisions become one.
     """
-    decision = max((vote.decision for vote in votes), key=_CAREFUL.index)
+    scores = [vote.score for vote in votes]
+    result = _decision([vote.decision for vote in votes], decision)
     modified = {vote.modified for vote in votes if vote.decision == "modify"}
-    if decision == "modify" and len(modified) > 1:
-        decision = "escalate"
+    if result == "modify" and len(modified) > 1:
+        result = "escalate"
     note = "\n".join(f"{vote.auditor}: {vote.note}" for vote in votes if vote.note)
     return Scored(
-        score=fmean(vote.score for vote in votes),
-        decision=decision,
+        score=fmean(scores) if score == "mean" else median(scores),
+        decision=result,
         seen=seen,
-        modified=modified.pop() if decision == "modify" else None,
+        modified=modified.pop() if result == "modify" else None,
         note=note,
     )
 
@@ -52,6 +79,14 @@ def feedback_for(settings: AuditSettings, note: str | None) -> str | None:
     for line in note.split("\n"):
         told += {line, line.partition(": ")[2]} & set(settings.canned)
     return "\n".join(dict.fromkeys(told)) or None
+
+
+def _decision(given: Sequence[AuditorDecision], rule: DecisionRule) -> AuditorDecision:
+    """Return the decision that several come to."""
+    ((most, count),) = Counter(given).most_common(1)
+    if rule == "majority" and count * 2 > len(given):
+        return most
+    return max(given, key=_CAREFUL.index)
 
 
 def decide(proposal: Proposal, result: AuditResult | None) -> Decision:

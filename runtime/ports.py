@@ -93,8 +93,13 @@ class Box(Cell, Protocol):
         """
         ...
 
-    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
-        """Answer the proposal or the model call with this number; a dead asker is no error."""
+    async def answer(self, call: int, body: Mapping[str, Any] | bytes) -> None:
+        """Answer the proposal or the model call with this number; a dead asker is no error.
+
+        Args:
+            call: The number.
+            body: A JSON object, or its bytes on one line.
+        """
         ...
 
     async def freeze(self) -> float:
@@ -201,7 +206,9 @@ class Policy(Protocol):
         """Answer one model call: a JSON object in, a JSON object out.
 
         A call of an API is `api` and `request`, which passed the wall; its answer is the `status`
-        and the `response` of that API, or what a scripted policy says.
+        and the `response` of that API, or what a scripted policy says. A model on this machine
+        adds `sampled`, which is recorded beside them and which the agent is not sent: the tokens
+        of the prompt and of each answer, with their log-probabilities, and how they were drawn.
 
         Raises:
             PolicyFailed: It did not answer; the agent is told.

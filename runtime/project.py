@@ -235,6 +235,9 @@ class AuditSettings(Settings):
 
     Attributes:
         rate: How often, for the kinds that do not say.
+        score: How the auditors' scores become one; ``median`` lets no single auditor move it far.
+        decision: How their decisions become one: the most ``careful`` of them, or that of the
+            ``majority``, more than half; where none has that, the most careful.
         mode: ``blocking`` holds the box until a drawn audit is answered; ``deferred`` lets the gate
             decide alone and takes the answer later.
         feedback: Whether the agent is told the auditors' notes (``full``), those lines of them that
@@ -249,6 +252,8 @@ class AuditSettings(Settings):
     """
 
     rate: Rate = 1.0
+    score: Literal["mean", "median"] = "mean"
+    decision: Literal["careful", "majority"] = "careful"
     mode: Literal["blocking", "deferred"] = "blocking"
     auditors: list[AuditorSettings] = []
     feedback: Literal["none", "canned", "full"] = "none"
@@ -322,6 +327,30 @@ class ReplayedPolicySettings(PolicySettings):
     replayed: str
 
 
+class LocalPolicySettings(PolicySettings):
+    """A model of transformers that lies in a folder.
+
+    Attributes:
+        device: Where it is held; ``auto`` takes a CUDA device if there is one.
+        dtype: The numbers that it is held in; ``auto`` takes those of the files.
+        context_tokens: How much it is given at most, answer included; None takes what it can.
+        max_tokens: How long an answer may be where the request does not say.
+        temperature: What it is where the request does not say; None takes the model's own.
+    """
+
+    local: Annotated[str, Field(min_length=1)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    context_tokens: Annotated[int, Field(ge=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] = 4096
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+
+    @property
+    def apis(self) -> tuple[str, ...]:
+        """Return the APIs that it speaks."""
+        return "openai.chat", "anthropic.messages", "anthropic.count_tokens"
+
+
 class ApiPolicySettings(PolicySettings):
     """What every policy has that asks a model elsewhere.
 
@@ -331,14 +360,16 @@ class ApiPolicySettings(PolicySettings):
         tries: How often a call is made in all while the provider is busy or broken.
         at_once: How many calls may be under way.
         per_minute: How many calls may be begun in a minute.
+        tokens_per_minute: How many tokens, in and out, may be used in a minute before calls wait.
     """
 
     models: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     key: str | None = None
     timeout_seconds: Seconds = 600.0
     tries: Annotated[int, Field(ge=1, le=20)] = 5
-    at_once: Annotated[int, Field(ge=1)] = 16
+    at_once: Annotated[int, Field(ge=1)] = 128
     per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("key")
     @classmethod
@@ -375,7 +406,11 @@ class AnthropicPolicySettings(ApiPolicySettings):
 
 
 AnyPolicySettings = (
-    ScriptedPolicySettings | ReplayedPolicySettings | OpenAIPolicySettings | AnthropicPolicySettings
+    ScriptedPolicySettings
+    | ReplayedPolicySettings
+    | OpenAIPolicySettings
+    | AnthropicPolicySettings
+    | LocalPolicySettings
 )
 
 

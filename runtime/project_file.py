@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from monastery.runtime.errors import BadInput, ProjectInvalid
 from monastery.runtime.executors import KINDS
 from monastery.runtime.faults import check, did_you_mean, validate
+from monastery.runtime.model_folder import why_no_model
 from monastery.runtime.project import (
     AuditSettings,
     BuiltinAgentSettings,
@@ -25,6 +26,7 @@ from monastery.runtime.project import (
     CachedWebSettings,
     CommandAuditorSettings,
     FileSettings,
+    LocalPolicySettings,
     PersonAuditorSettings,
     Project,
     ScriptedPolicySettings,
@@ -168,6 +170,10 @@ def _world(lined: Lined, folder: Path) -> Iterator[Fault]:
     policy = _part(ScriptedPolicySettings, data.get("policy"))
     if policy is not None and not (folder / policy.scripted).is_file():
         yield _fault(lined, "policy", "scripted", message=_no_file(folder, policy.scripted))
+    local = _part(LocalPolicySettings, data.get("policy"))
+    lacking = None if local is None else why_no_model(folder / local.local)
+    if lacking is not None:
+        yield _fault(lined, "policy", "local", message=lacking)
     yield from _builtin(data, lined)
     yield from _cached_web(data.get("cached_web"), lined, folder)
     steps = data.get("steps")

@@ -25,6 +25,9 @@ Sha256 = NewType("Sha256", str)
 Verdict = Literal["approve", "modify", "reject", "escalate", "terminate", "expired"]
 """What the gate can decide. Auditors give all but ``expired``, which only the clock gives."""
 
+AuditorDecision = Literal["approve", "modify", "reject", "escalate", "terminate"]
+"""What an auditor can decide."""
+
 Status = Literal["done", "failed", "rejected", "expired", "unknown"]
 """How a step ended: ``failed`` was tried, ``rejected`` and ``expired`` were never tried, and of
 ``unknown`` nobody knows whether it was done."""
@@ -192,7 +195,8 @@ class BoxSpec:
         waive: Promises that an engine may be unable to keep; see `Promise`.
         gateway: Whether the model's usual API is served in the box.
         web: Whether a cached web is.
-        steps: The kinds of steps that its agent may propose, for the tools that tell of them.
+        steps: The kinds of steps that its agent may propose, each with what a payload of it is, for
+            the tools that tell of them.
     """
 
     image: str
@@ -203,7 +207,7 @@ class BoxSpec:
     gateway: bool = False
     packages: Packages | None = None
     web: bool = False
-    steps: tuple[str, ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +305,7 @@ class Vote:
     """
 
     auditor: str
-    decision: Literal["approve", "modify", "reject", "escalate", "terminate"]
+    decision: AuditorDecision
     score: float
     note: str = ""
     modified: bytes | None = None
@@ -316,7 +320,7 @@ class Scored:
     """
 
     score: float
-    decision: Literal["approve", "modify", "reject", "escalate", "terminate"]
+    decision: AuditorDecision
     seen: Sha256
     modified: bytes | None = None
     note: str = ""

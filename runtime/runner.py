@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from monastery.runtime import audits, events, parking, recall
+from monastery.runtime.agent import kind_told
 from monastery.runtime.desk import StoreDesk
 from monastery.runtime.draw import new_seed
 from monastery.runtime.errors import (
@@ -102,7 +103,7 @@ def spec_of(project: Project, folder: Path) -> BoxSpec:
         gateway=project.policy is not None,
         packages=_packages(box.image),
         web=project.cached_web is not None,
-        steps=tuple(project.steps),
+        steps=tuple((kind, kind_told(kind, one)) for kind, one in project.steps.items()),
     )
 
 

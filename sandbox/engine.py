@@ -127,10 +127,19 @@ class Engine:
         except ImageUnfit:
             return None
 
+    async def image_details(self, image: str) -> dict[str, Any]:
+        """Return all that the engine knows of an image that is there."""
+        return dict(await self._call(partial(self._api.inspect_image, image), creates=False))
+
     async def image_config(self, digest: str) -> dict[str, Any]:
         """Return what an image says of how it is started."""
-        found = await self._call(partial(self._api.inspect_image, digest), creates=False)
-        return dict(found.get("Config") or {})
+        return dict((await self.image_details(digest)).get("Config") or {})
+
+    async def images(self, label: str) -> list[dict[str, Any]]:
+        """Return the details of all images with a label that have a name."""
+        asked = partial(self._api.images, filters={"label": label, "dangling": False})
+        found = await self._call(asked, creates=False)
+        return [await self.image_details(one["Id"]) for one in found]
 
     async def commit(
         self, container: str, repository: str, tag: str, config: dict[str, Any]
@@ -141,8 +150,7 @@ class Engine:
 
     async def image_volumes(self, digest: str) -> list[str]:
         """Return the folders for which an image asks volumes."""
-        found = await self._call(partial(self._api.inspect_image, digest), creates=False)
-        return list((found.get("Config") or {}).get("Volumes") or {})
+        return list((await self.image_config(digest)).get("Volumes") or {})
 
     # Volumes.
 

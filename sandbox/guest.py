@@ -39,10 +39,12 @@ QUEUE_BYTES = 1 << 20
 HEAD_BYTES = 1 << 18
 KILL_SECONDS = 30.0
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
-SOCKETS = 64
+SOCKETS = 192
 BACKLOG = 128
 KEPT_CALLS = 4  # for the proposal, and for those who ask without HTTP
 OVERSLEPT_SECONDS = 0.5
+ANSWER = b'{"op":"answer","call":'
+UNFINISHED = b"\x18"  # ends what a runtime had begun to say when it died; see `wire`
 
 
 def main(sent: dict[str, Any]) -> None:
@@ -111,15 +113,18 @@ class Asker:
         self.inbox = b""
         self.call = 0
         self.left_bytes = 0
-        self.reply = b""
+        self.reply = memoryview(b"")
+        self.is_blocked = False  # it must read before we can go on writing
+        self.stays = False  # it will ask again over the same connection
 
 
 class Call:
     """A call that is not answered, whatever it is; its parts, where they may be asked again."""
 
-    def __init__(self, asker: Asker, line: bytes) -> None:
+    def __init__(self, asker: Asker, line: bytes, size: int) -> None:
         self.asker: Asker | None = asker
         self.lines = [line]
+        self.size = size  # in bytes, 0 for a proposal, which finds room always
 
 
 class Guest:
@@ -128,13 +133,14 @@ class Guest:
     Args:
         config: `work` and `run`, the work folder and our own; `init`, whether this is process 1;
             `calls`, whether there may be proposals and model calls, and how many may be open;
-            `payload_bytes` and `model_bytes`, their bounds; `env`, the commands' environment;
+            `payload_bytes` and `model_bytes`, their bounds; `open_bytes`, that of all open model
+            calls and fetches together; `env`, the commands' environment;
             `silence`, after how long without a word from the runtime everything is stopped
             [seconds], 0 if its end is heard; `alone`, how long to wait for another one then;
             `key`, in hexadecimal digits, that of the seals on our lines, or nothing; `port`, on
             which the model's usual API and the cached web are served, 0 for any, or nothing;
             `model`, whether there is a model; `web`, how long a fetch from the cached web may be,
-            0 if there is none; `steps`, the kinds of steps that may be proposed.
+            0 if there is none; `steps`, what a payload of each kind of step is.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -337,6 +343,12 @@ class Guest:
             lines = bytes(self.inbox).split(b"\n")
             self.inbox = bytearray(lines.pop())
             for line in lines:
+                if line.endswith(UNFINISHED):
+                    continue
+                if line.startswith(ANSWER):  # its asker reads it; for us it is bytes
+                    call, _, reply = line[len(ANSWER) : -1].partition(b',"reply":')
+                    self.pass_in(int(call), reply)
+                    continue
                 message = json.loads(line)
                 getattr(self, "do_" + message.pop("op"))(**message)
         if self.stopped:
@@ -736,9 +748,9 @@ class Guest:
         sock.setblocking(False)
         asker = Asker(sock)
         self.askers.add(asker)
-        self.source(sock.fileno(), lambda mask: self.listen(asker))
+        self.source(sock.fileno(), functools.partial(self.listen, asker))
 
-    def listen(self, asker: Asker) -> None:
+    def listen(self, asker: Asker, mask: int = 0) -> None:
         """Take what an asker sends: one line of JSON, then as many bytes as it announced."""
         try:
             data = asker.sock.recv(CHUNK_BYTES)
@@ -756,7 +768,7 @@ class Guest:
             if newline:
                 self.announce(asker, head, rest)
             elif len(head) > HEAD_BYTES:
-                self.reply(asker, {"error": "the first line is too long"})
+                self.refuse_call(asker, "the first line is too long")
 
     def announce(self, asker: Asker, head: bytes, rest: bytes) -> None:
         """Check what is asked, and tell the runtime that it comes."""
@@ -765,14 +777,16 @@ class Guest:
             what, sizes = asked["what"], asked["sizes"]
             if not all(type(size) is int and size >= 0 for size in sizes) or not sizes:
                 raise ValueError("sizes")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self.reply(asker, {"error": "the first line is not a request"})
+            asker.stays = asked.get("stays") is True
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self.refuse_call(asker, "the first line is not a request")
             return
         fault = self.fault(what, sizes)
-        if fault or len(head) > HEAD_BYTES:
-            full = len(self.calls) >= self.config["calls"] > 0
-            why = fault or "rationale and names are too long"
-            self.reply(asker, {"error": why, "busy": full})
+        if not fault and len(head) > HEAD_BYTES:
+            fault = "rationale and names are too long"
+        full = "" if fault else self.why_full(what, sizes)
+        if fault or full:
+            self.refuse_call(asker, fault or full, busy=bool(full))
             return
         self.last_call += 1
         asker.call, asker.left_bytes = self.last_call, sum(sizes)
@@ -782,13 +796,14 @@ class Guest:
             self.catch_up()
         line = b'{"op":"call","call":%d,"what":"%s","size":%d,"head":"%s"}\n'
         line %= (asker.call, what.encode(), asker.left_bytes, base64(head))
-        self.calls[asker.call] = Call(asker, line)
+        size = 0 if what == "propose" else asker.left_bytes
+        self.calls[asker.call] = Call(asker, line, size)
         self.say(line)
         if rest:
             self.pass_on(asker, rest)
 
     def fault(self, what: Any, sizes: list[int]) -> str:
-        """Return why this cannot be asked now, or nothing."""
+        """Return why this cannot be asked, or nothing."""
         if not self.config["calls"]:
             return "there is no runtime to ask in a copy of a box"
         if what == "propose":
@@ -810,8 +825,15 @@ class Guest:
                 return f"the fetch has {sum(sizes)} bytes, more than {self.config['web']}"
         else:
             return "neither a proposal nor a model call nor a fetch"
+        return ""
+
+    def why_full(self, what: str, sizes: list[int]) -> str:
+        """Return why there is no room for a call now, or nothing."""
         if len(self.calls) >= self.config["calls"]:
             return f"{len(self.calls)} calls are open already"
+        open_bytes = sum(call.size for call in self.calls.values())
+        if what != "propose" and open_bytes + sum(sizes) > self.config["open_bytes"]:
+            return f"calls of {open_bytes} bytes are open already"
         return ""
 
     def pass_on(self, asker: Asker, data: bytes) -> None:
@@ -833,7 +855,7 @@ class Guest:
             for end in list(self.agent.pipes):
                 self.drain(self.agent, end, 16)
 
-    def do_answer(self, call: int, reply: dict[str, Any]) -> None:
+    def pass_in(self, call: int, reply: bytes) -> None:
         """Pass an answer on to its asker, if it still lives."""
         made = self.calls.pop(call, None)
         if self.proposal == call:
@@ -841,24 +863,40 @@ class Guest:
         if made is not None and made.asker is not None:
             self.reply(made.asker, reply)
 
-    def reply(self, asker: Asker, reply: dict[str, Any]) -> None:
-        """Send an asker its answer and let it go."""
-        asker.reply = json.dumps(reply).encode() + b"\n"
-        self.forget(asker.sock.fileno())
-        self.selector.register(
-            asker.sock.fileno(), selectors.EVENT_WRITE, lambda mask: self.write_reply(asker)
-        )
+    def refuse_call(self, asker: Asker, why: str, *, busy: bool = False) -> None:
+        """Tell an asker why not, and let it go: what it still sends is no request."""
+        asker.stays = False
+        self.reply(asker, json.dumps({"error": why, "busy": busy}).encode())
 
-    def write_reply(self, asker: Asker) -> None:
-        """Write what the asker's socket takes."""
+    def reply(self, asker: Asker, reply: bytes) -> None:
+        """Send an asker its answer."""
+        asker.reply = memoryview(reply + b"\n")
+        self.write_reply(asker)
+
+    def write_reply(self, asker: Asker, mask: int = 0) -> None:
+        """Write what the asker's socket takes; after all of it hear it again, or let it go."""
+        fd = asker.sock.fileno()
         try:
             asker.reply = asker.reply[asker.sock.send(asker.reply) :]
         except BlockingIOError:
-            return
+            pass
         except OSError:
-            asker.reply = b""
-        if not asker.reply:
-            self.selector.unregister(asker.sock.fileno())
+            asker.reply, asker.stays = memoryview(b""), False
+        if asker.reply:
+            if not asker.is_blocked:
+                asker.is_blocked = True
+                self.forget(fd)
+                callback = functools.partial(self.write_reply, asker)
+                self.selector.register(fd, selectors.EVENT_WRITE, callback)
+            return
+        if asker.is_blocked:
+            asker.is_blocked = False
+            self.selector.unregister(fd)
+            if asker.stays:
+                self.source(fd, functools.partial(self.listen, asker))
+        asker.inbox, asker.call, asker.left_bytes = b"", 0, 0
+        if not asker.stays:
+            self.forget(fd)
             self.askers.discard(asker)
             asker.sock.close()
 

@@ -17,8 +17,9 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ log = structlog.get_logger()
 
 REPOSITORY = "monastery-box-with"
 RECIPE_LABEL = "monastery.recipe"
-_VERSION = 1
+BASE_LABEL = "monastery.base"
+PACKAGES_LABEL = "monastery.packages"
+_VERSION = 2
 """Counts changes of how a recipe is carried out: what was built otherwise is not found again."""
 _CALL_SECONDS = 900.0
 _PIECE_BYTES = 1 << 20
@@ -75,6 +78,27 @@ apt-get --quiet --yes --no-install-recommends --download-only install -- "$@"
 
 def _say_nothing(line: str) -> None:
     del line
+
+
+@dataclass(frozen=True, slots=True)
+class BoxImage:
+    """What is to be known of an image.
+
+    Attributes:
+        made: When, in ISO 8601.
+        base: The digest of the image that packages were added to; None for one as it came, empty
+            where an earlier version made it and did not note that.
+        debian: The Debian packages that were added.
+        pip: The pip packages that were added.
+    """
+
+    name: str
+    digest: str
+    size_bytes: int
+    made: str
+    base: str | None
+    debian: tuple[str, ...]
+    pip: tuple[str, ...]
 
 
 class Images:
@@ -123,6 +147,28 @@ class Images:
                 log.info("image.built", image=name, digest=found, seconds=took)
         return found
 
+    async def facts(self, image: str, packages: Packages | None) -> BoxImage:
+        """Return what is to be known of an image, which is made if packages are to be added.
+
+        Raises:
+            ImageUnfit: There is no such image, or it cannot be made.
+        """
+        await self._engine.connect()
+        if packages is None:
+            await self._engine.image(image)  # says what to do when it is not there
+            return _facts(image, await self._engine.image_details(image))
+        digest = await self.with_packages(image, packages)
+        return _facts(None, await self._engine.image_details(digest))
+
+    async def all(self, standard: str) -> list[BoxImage]:
+        """Return the standard image, if it is there, and all with packages, the newest first."""
+        await self._engine.connect()
+        made = [_facts(None, one) for one in await self._engine.images(RECIPE_LABEL)]
+        made.sort(key=lambda one: one.made, reverse=True)
+        if await self._engine.find_image(standard) is None:
+            return made
+        return [_facts(standard, await self._engine.image_details(standard)), *made]
+
     async def _make(self, base: str, name: str, packages: Packages) -> str:
         config = await self._engine.image_config(base)
         with tempfile.TemporaryDirectory(prefix="monastery-image-") as folder:
@@ -144,8 +190,10 @@ class Images:
                 await self._finish(made, "cannot be made")
                 # What is None would be taken from the container that it was made in.
                 config = {**config, "Entrypoint": config.get("Entrypoint") or []}
-                labels = {**(config.get("Labels") or {}), RECIPE_LABEL: name.partition(":")[2]}
                 repository, _, tag = name.partition(":")
+                told = {"debian": packages.debian, "pip": packages.pip}
+                labels = {**(config.get("Labels") or {}), RECIPE_LABEL: tag, BASE_LABEL: base}
+                labels[PACKAGES_LABEL] = json.dumps(told)
                 return await self._engine.commit(
                     made, repository, tag, {**config, "Labels": labels}
                 )
@@ -204,6 +252,21 @@ def name_of(base: str, packages: Packages) -> str:
     """Return the name of the image that packages make of the image with the digest `base`."""
     told = [_VERSION, base, sorted(set(packages.debian)), sorted(set(packages.pip))]
     return f"{REPOSITORY}:{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"
+
+
+def _facts(name: str | None, details: Mapping[str, Any]) -> BoxImage:
+    """Return what the engine knows of an image; `name` is what somebody called it."""
+    labels = (details.get("Config") or {}).get("Labels") or {}
+    added = json.loads(labels.get(PACKAGES_LABEL, "{}"))
+    return BoxImage(
+        name=name or next(iter(details.get("RepoTags") or ()), "(no name)"),
+        digest=details["Id"],
+        size_bytes=details["Size"],
+        made=details["Created"],
+        base=labels.get(BASE_LABEL, "") if RECIPE_LABEL in labels else None,
+        debian=tuple(added.get("debian", ())),
+        pip=tuple(added.get("pip", ())),
+    )
 
 
 def _packed(folder: Path) -> Iterator[bytes]:

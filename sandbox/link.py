@@ -83,7 +83,7 @@ def boot(
     port: int | None = None,
     model: bool = False,
     web: bool = False,
-    steps: Sequence[str] = (),
+    steps: Sequence[tuple[str, str]] = (),
 ) -> Boot:
     """Return what starts a guest; see `guest.Guest` for the meaning of these.
 
@@ -93,7 +93,7 @@ def boot(
             for any; None where nothing is served.
         model: Whether there is a model.
         web: Whether there is a cached web.
-        steps: The kinds of steps that may be proposed.
+        steps: The kinds of steps that may be proposed, each with what a payload of it is.
     """
     room = Path(__file__).parent  # not importlib.resources: editable installs have no reader
 
@@ -123,11 +123,12 @@ def boot(
             "calls": wire.MAX_CALLS if calls else 0,
             "port": port,
             "model": model,
-            "steps": list(steps),
+            "steps": dict(steps),
             "web": wire.WEB_BYTES if web else 0,
             "key": seals.key.hex() if seals is not None else "",
             "payload_bytes": limits.payload_bytes,
             "model_bytes": wire.MODEL_BYTES,
+            "open_bytes": wire.OPEN_BYTES,
             "silence": _SILENCE_SECONDS if alone_seconds else 0,
             "alone": alone_seconds,
             "env": {
@@ -165,6 +166,17 @@ class _Call:
     data: bytearray = field(default_factory=bytearray)
 
 
+@dataclass(slots=True)
+class _Weight:
+    """What an open call weighs: its bytes but a proposal's, and the values in it once it is whole.
+
+    A proposal has bounds of its own, and must get out when model calls take all the room.
+    """
+
+    size_bytes: int
+    values: int = 0
+
+
 class GuestLink:
     """Speaks with one guest; a `Cell`, and the speaking half of a `Box`.
 
@@ -186,7 +198,7 @@ class GuestLink:
         why_ended: Callable[[], Awaitable[BoxError]],
     ) -> None:
         self.transcript = Recorder(limits.transcript_bytes)
-        self.frozen = False
+        self._frozen = False
         self.python = ""
         self.room_bytes = 0
         self.had_agent = False
@@ -209,8 +221,11 @@ class GuestLink:
         self._cancelled: set[int] = set()
         # A call is over when its answer is being written and not before: who asks and does not
         # listen comes to the end of its calls, and never fills the outbox.
-        self._open: set[int] = set()
+        self._open: dict[int, _Weight] = {}
+        self._open_bytes = 0
         self._proposal = 0
+        self._unread_bytes = 0
+        self._read_on = trio.lowlevel.ParkingLot()
         # Room for answers that wait for the thaw; there are never more than MAX_CALLS of them.
         # With a line goes the number of the call that it answers, or 0.
         self._outbox, self._to_write = trio.open_memory_channel[tuple[bytes, int]](
@@ -236,6 +251,7 @@ class GuestLink:
     async def join(self, nursery: trio.Nursery) -> None:
         """Start the tasks for a guest that another runtime booted; it may be frozen."""
         self._greeting = secrets.randbits(48) | 1
+        await self._send(wire.UNFINISHED)
         nursery.start_soon(self._read)
         nursery.start_soon(self._write)
         nursery.start_soon(self._beat)
@@ -341,22 +357,41 @@ class GuestLink:
             assert self._broken is not None
             raise self._broken from None
 
-    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
+    async def answer(self, call: int, body: Mapping[str, Any] | bytes) -> None:
         """Answer a call; an answer to a frozen box waits for its thaw.
+
+        The answer to a model call waits here while the guest has too much to read; not that to a
+        proposal, for which the loop waits, nor one to a frozen box, which reads nothing.
 
         Raises:
             BadInput: The answer is longer than the guest may be sent.
         """
-        line = wire.encode("answer", call=call, reply={"ok": body})
+        line = wire.encode_answer(call, body)
         if len(line) > wire.ANSWER_BYTES:
             raise BadInput(
                 f"an answer of {len(line)} bytes is more than the {wire.ANSWER_BYTES} that a box"
                 " takes; write a file into the box instead"
             )
+        while self._unread_bytes > wire.ANSWERS_BYTES and not (
+            self._frozen or call == self._proposal
+        ):
+            await self._read_on.park()
+            self.check()
         if call in self._unanswered:
             self._unanswered.discard(call)
             self._cancelled.discard(call)
+            self._unread_bytes += len(line)
             await self._send(line, call)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the box is frozen; whoever freezes and thaws it says so here."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, value: bool) -> None:
+        self._frozen = value
+        self._read_on.unpark_all()
 
     @property
     def is_lost(self) -> bool:
@@ -376,7 +411,10 @@ class GuestLink:
     async def _write(self) -> None:
         try:
             async for line, call in self._to_write:
-                self._close_call(call)
+                if call:
+                    self._close_call(call)
+                    self._unread_bytes -= len(line)
+                    self._read_on.unpark_all()
                 await self._stream.send_all(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the reader will find out why
@@ -482,12 +520,16 @@ class GuestLink:
             raise GuestMisbehaved(f"the guest began call {asked.call} of {asked.size} bytes")
         if len(self._open) >= self._max_calls:
             raise GuestMisbehaved(f"the guest opened more than {self._max_calls} calls")
+        size_bytes = 0 if asked.what == "propose" else asked.size
+        if self._open_bytes + size_bytes > wire.OPEN_BYTES:
+            raise GuestMisbehaved(f"the guest opened calls of more than {wire.OPEN_BYTES} bytes")
         if asked.what == "propose":
             if self._proposal:
                 raise GuestMisbehaved("the guest proposed while a proposal was open")
             self._proposal = asked.call
         self._last_call = asked.call
-        self._open.add(asked.call)
+        self._open[asked.call] = _Weight(size_bytes)
+        self._open_bytes += size_bytes
         self._incoming[asked.call] = _Call(asked)
         if not asked.size:
             self._end_call(asked.call)
@@ -504,11 +546,16 @@ class GuestLink:
         """Hand a whole call to the loop, or tell its asker what is wrong with it."""
         call = self._incoming.pop(number)
         try:
-            request = _request(call.asked, bytes(call.data), self._limits)
+            request, values = _request(call.asked, bytes(call.data), self._limits)
+            if values > wire.OPEN_VALUES - sum(one.values for one in self._open.values()):
+                why = f"the open calls hold more than {wire.OPEN_VALUES} values; wait for answers"
+                raise wire.NotARequest(why)
+            self._open[number].values = values
         except wire.NotARequest as exc:
             line = wire.encode("answer", call=number, reply={"error": str(exc)})
             try:
                 self._outbox.send_nowait((line, number))
+                self._unread_bytes += len(line)
             except (trio.WouldBlock, trio.BrokenResourceError):
                 raise GuestMisbehaved("the guest asks nonsense and does not listen") from exc
         else:
@@ -525,7 +572,9 @@ class GuestLink:
             self._tell(ModelCancelled(number))
 
     def _close_call(self, number: int) -> None:
-        self._open.discard(number)
+        weight = self._open.pop(number, None)
+        if weight is not None:
+            self._open_bytes -= weight.size_bytes
         if self._proposal == number:
             self._proposal = 0
 
@@ -582,22 +631,23 @@ class GuestLink:
             self._to_write.close()
             self._said.close()
             self._greeted.set()
+            self._read_on.unpark_all()
             for job in self._jobs.values():
                 job.settled.set()
         return self._broken
 
 
-def _request(asked: wire.Call, data: bytes, limits: BoxLimits) -> FromAgent:
-    """Return what a whole call asks for.
+def _request(asked: wire.Call, data: bytes, limits: BoxLimits) -> tuple[FromAgent, int]:
+    """Return what a whole call asks for, and how many values its JSON holds.
 
     Raises:
         NotARequest: It is nonsense; the agent is told.
     """
     head = wire.parse_head(asked)
-    if head.what == "model":
-        return ModelRequest(asked.call, wire.parse_body(data))
-    if head.what == "web":
-        return WebRequest(asked.call, wire.parse_body(data))
+    if head.what != "propose":
+        body, values = wire.parse_body(data)
+        made = ModelRequest if head.what == "model" else WebRequest
+        return made(asked.call, body), values
     if max(head.sizes[0], sum(head.sizes[1:])) > limits.payload_bytes:
         raise wire.NotARequest(f"payload or evidence has more than {limits.payload_bytes} bytes")
     ends = list(itertools.accumulate(head.sizes))
@@ -605,7 +655,7 @@ def _request(asked: wire.Call, data: bytes, limits: BoxLimits) -> FromAgent:
     evidence = tuple(
         Evidence(name, piece) for name, piece in zip(head.names, pieces[1:], strict=True)
     )
-    return ProposalRequest(asked.call, head.kind, pieces[0], head.rationale, evidence)
+    return ProposalRequest(asked.call, head.kind, pieces[0], head.rationale, evidence), 0
 
 
 def _parts(data: bytes) -> list[bytes]:

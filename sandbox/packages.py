@@ -84,6 +84,7 @@ async def _run(argv: list[str], what: str) -> None:
         ImageUnfit: It failed; the message is the line that says most.
     """
     quiet = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "PIP_NO_INPUT": "1"}
+    quiet |= {"PYTHONWARNINGS": "ignore"}  # what pip warns of itself ends no build
     run = partial(trio.run_process, argv, env=os.environ | quiet, check=False)
     done = await run(capture_stdout=True, capture_stderr=True)
     if done.returncode:
@@ -93,7 +94,7 @@ async def _run(argv: list[str], what: str) -> None:
 def last(said: str) -> str:
     """Return, in one line, what a program's output says that went wrong."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line[:200] for line in lines if re.match(r"(E|ERROR|error)\b", line)]
+    errors = [line[:200] for line in lines if re.match(r"(E|ERROR|error)\b(?!: Exception:$)", line)]
     told = "; ".join(errors[-3:]) or (lines or ["it said nothing"])[-1][:400]
     return re.sub(r"//[^/@\s]+@", "//", told)  # the address of a mirror may hold a password
 

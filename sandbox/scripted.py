@@ -214,12 +214,12 @@ class ScriptedBox(ScriptedCell):
             raise message
         return message
 
-    async def answer(self, call: int, body: Mapping[str, Any]) -> None:
+    async def answer(self, call: int, body: Mapping[str, Any] | bytes) -> None:
         """Answer a call; the asker goes on when the box runs."""
         await trio.lowlevel.checkpoint()
         slot = self._waiting.pop(call, None)
         if slot is not None:
-            slot.body = json.loads(json.dumps(body))
+            slot.body = json.loads(body if isinstance(body, bytes) else json.dumps(body))
             slot.filled.set()
 
     async def freeze(self) -> float:

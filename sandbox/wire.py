@@ -23,11 +23,17 @@ CHUNK_BYTES = 1 << 18
 LINE_BYTES = 1 << 19
 """The longest line that a guest may write: a part in base64, or a request's head."""
 
-MAX_CALLS = 16
-"""Proposals and model calls that a box may have open."""
+MAX_CALLS = 132
+"""Proposals, model calls and fetches that a box may have open: 128 by HTTP, and a few others."""
+
+OPEN_BYTES = 64 << 20
+"""How long the model calls and fetches that a box has open may be together."""
 
 ANSWER_BYTES = 16 << 20
 """The longest answer to a proposal or a model call, as JSON."""
+
+ANSWERS_BYTES = 256 << 20
+"""How long answers may be together that a guest has not begun to read; what is more waits."""
 
 MODEL_BYTES = 4 << 20
 """The longest model call."""
@@ -40,6 +46,9 @@ DEPTH = 64
 
 VALUES = 200_000
 """How many values the JSON of an agent may hold: empty lists take thirty times their text."""
+
+OPEN_VALUES = 16 * VALUES
+"""How many values the calls that a box has open may hold together."""
 
 EVIDENCE = 64
 """How many pieces of evidence a proposal may have."""
@@ -168,19 +177,36 @@ def decode(line: bytes) -> Message:
     return message
 
 
+def encode_answer(call: int, body: Mapping[str, Any] | bytes) -> bytes:
+    """Return the line that answers a call; the guest hands `reply` on as it is written here."""
+    written = body if isinstance(body, bytes) else _encoder.encode(body)
+    return b'{"op":"answer","call":%d,"reply":{"ok":%s}}\n' % (call, written)
+
+
+UNFINISHED = b"\x18\n"
+"""What a runtime that joins says first: the line that the one before it may have begun is void.
+
+JSON writes this byte in another way, so no line ends so by itself.
+"""
+
+
 def encode(op: str, **fields: Any) -> bytes:
     """Return one line for the guest: `op` and its fields; bytes become base64."""
     return _encoder.encode({"op": op, **fields}) + b"\n"
 
 
 class Head(msgspec.Struct, forbid_unknown_fields=True):
-    """What an agent's process says about its request: untrusted text, bounded by the guest."""
+    """What an agent's process says about its request: untrusted text, bounded by the guest.
+
+    That its connection `stays` when it was answered means something to the guest alone.
+    """
 
     what: Literal["propose", "model", "web"]
     sizes: list[int]
     kind: str = ""
     rationale: str = ""
     names: list[str] = []
+    stays: bool = False
 
 
 class NotARequest(Exception):
@@ -211,16 +237,16 @@ def parse_head(call: Call) -> Head:
     return head
 
 
-def parse_body(data: bytes) -> Mapping[str, Any]:
-    """Read the body of a model call or a fetch.
+def parse_body(data: bytes) -> tuple[Mapping[str, Any], int]:
+    """Read the body of a model call or a fetch; return it, and how many values it holds.
 
     Raises:
         NotARequest: It is no JSON object, or says a thing twice.
     """
-    body = parse_json(data)
+    body, values = _parsed(data)
     if not isinstance(body, dict):
         raise NotARequest("the body of a call must be a JSON object")
-    return body
+    return body, values
 
 
 def parse_json(data: bytes) -> Any:
@@ -229,16 +255,20 @@ def parse_json(data: bytes) -> Any:
     Raises:
         NotARequest: It is not that.
     """
+    return _parsed(data)[0]
+
+
+def _parsed(data: bytes) -> tuple[Any, int]:
     try:
         text = data.decode("utf-8")
         value = json.loads(
             text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
         )
-        _no_deeper(value)
+        values = _values(value)
         msgspec.json.encode(value)  # refuses lone surrogates, which JSON's escapes can spell
     except (ValueError, RecursionError) as exc:
         raise NotARequest(f"not acceptable JSON: {str(exc)[:200]}") from exc
-    return value
+    return value, values
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -259,12 +289,12 @@ def _finite(text: str) -> float:
     return number
 
 
-def _no_deeper(value: Any) -> None:
-    """Refuse nesting deeper than `DEPTH`, and more than `VALUES` values."""
-    level, left = [value], VALUES
+def _values(value: Any) -> int:
+    """Count the values; refuse more than `VALUES`, and nesting deeper than `DEPTH`."""
+    level, count = [value], 0
     for _ in range(DEPTH):
-        left -= len(level)
-        if left < 0:
+        count += len(level)
+        if count > VALUES:
             raise ValueError(f"more than {VALUES} values")
         level = [
             inner
@@ -273,7 +303,7 @@ def _no_deeper(value: Any) -> None:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         if not level:
-            return
+            return count
     raise ValueError(f"nested deeper than {DEPTH}")
 
 

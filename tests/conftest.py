@@ -3,13 +3,19 @@
 import inspect
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 import trio
 from trio.testing import MockClock
+
+from tests import model_server
 
 # A shell has what it starts in the background ignore Ctrl-C; what the tests start must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -52,3 +58,28 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     clock: Any = MockClock(autojump_threshold=0.0) if virtual else None
     trio.run(bounded, clock=clock)
     return True
+
+
+@pytest.fixture(scope="session")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The vendors' clients as their registry has them, for the box's Python."""
+    folder = tmp_path_factory.mktemp("clients")
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
+    argv += ["--only-binary=:all:", "--python-version", "3.11", "--no-compile", "--no-deps"]
+    argv += ["--requirement", str(Path(__file__).parent / "clients.txt")]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model that has a few conversations by heart; see `tests.tiny_model`."""
+    return model_server.make(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def served_model(tiny_model: Path) -> Iterator[str]:
+    """The address of that model, served with OpenAI's API; its name is its folder."""
+    with model_server.serving(tiny_model) as address:
+        yield address

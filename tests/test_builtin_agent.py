@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from monastery.runtime.agent import PAYLOADS, kind_told, program
 from monastery.runtime.errors import ProjectInvalid
 from monastery.runtime.executors import KINDS
 from monastery.runtime.project_file import parse
+from monastery.runtime.records import Answer, Item
+from monastery.runtime.store import Store
+from tests.crash.started import started, wait
 from tests.provider import Asked, Provider, provider
 
 MONASTERY = str(Path(sys.executable).parent / "monastery")
@@ -311,6 +315,52 @@ def test_a_context_smaller_than_was_said_is_survived(tmp_path: Path) -> None:
     assert len(begun) == 2
     assert "remembered" in begun[1]["content"]
     assert "is lost" in begun[1]["content"]
+
+
+def test_a_model_reads_the_cached_web_and_asks_a_person(tmp_path: Path) -> None:
+    """What it searches and reads comes as text, a person's answer as the step's outcome."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/tide.html").write_text("<title>Tide</title><p>The sea rises twice a day.</p>")
+    with provider() as server:
+        server.says = [
+            says(
+                ("web", {"action": "search", "what": "--raw sea"}),
+                ("web", {"action": "get", "what": "tide.html"}),
+                ("web", {"action": "get", "what": "moon.html"}),
+            ),
+            says(("ask", {"question": "How often?", "rationale": "It is not certain."})),
+            says(FINISH),
+        ]
+        write(tmp_path, server)
+        path = tmp_path / "project.yaml"
+        asks = path.read_text().replace("{plan: ", "{ask: {audit: never}, plan: ")
+        path.write_text(asks + "cached_web: web\n")
+        running = started(tmp_path / ".monastery", str(path))
+        try:
+            wait(lambda: bool(_items(tmp_path)), running)
+            (item,) = _items(tmp_path)
+            with Store.open(tmp_path / ".monastery") as store:
+                store.answer(Answer(item.id, "ada", datetime.now(UTC), {"content": "twice"}))
+            said, _ = running.communicate()
+        finally:
+            running.kill()
+    assert "How often?" in str(item.body)
+    assert running.returncode == 0, said[-3000:]
+    found, page, gone = results(server.asked[1])
+    assert found.startswith("tide.html\n  Tide\n  ")
+    assert "The sea rises twice a day." in page
+    assert "there is no page 'moon.html'" in gone
+    (outcome,) = results(server.asked[2])
+    assert json.loads(outcome)["content"]["answer"] == "twice"
+    shown = json.loads(monastery(tmp_path, "show", "last", "--json").stdout)
+    assert len(shown["segments"][0]["fetches"]) == 3
+
+
+def _items(folder: Path) -> list[Item]:
+    if not (folder / ".monastery/monastery.sqlite3").exists():
+        return []
+    with Store.open(folder / ".monastery") as store:
+        return [stored.item for stored in store.items()]
 
 
 # Without a box

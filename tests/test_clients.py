@@ -101,27 +101,15 @@ else:
 """
 
 
-@pytest.fixture(scope="module")
-def lib(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The clients as their registry has them, for the box's Python."""
-    folder = tmp_path_factory.mktemp("clients")
-    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
-    argv += ["--only-binary=:all:", "--python-version", "3.11", "--no-compile", "--no-deps"]
-    argv += ["--requirement", str(Path(__file__).parent / "clients.txt")]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
-
-
 @pytest.mark.parametrize(("kind", "agent"), [("openai", OPENAI), ("anthropic", ANTHROPIC)])
 def test_an_official_client_in_a_box_talks_to_its_model(
-    tmp_path: Path, lib: Path, monkeypatch: pytest.MonkeyPatch, kind: str, agent: str
+    tmp_path: Path, clients: Path, monkeypatch: pytest.MonkeyPatch, kind: str, agent: str
 ) -> None:
     """Streaming and not, with tools, with refusals; each call is recorded, the key is not."""
     monkeypatch.setenv("CLIENTS_KEY", "sk-of-the-operator")
     (tmp_path / "agent.py").write_text(agent)
     with provider() as server:
-        text = PROJECT.format(lib=lib, kind=kind, url=server.url)
+        text = PROJECT.format(lib=clients, kind=kind, url=server.url)
         (tmp_path / "project.yaml").write_text(text)
         argv = [MONASTERY, "run", "project.yaml", "--json"]
         done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)

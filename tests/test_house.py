@@ -1,6 +1,8 @@
 """The house: which room may import which, and that what is packaged is what is there."""
 
 import ast
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runtime", "sandbox", "auditor", "policies")
-NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner", "people"}
-NOUNS |= {"display"}
-"""What every room may import of the runtime: nouns and protocols; who a process is, and how text is
-made safe to show."""
+NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner", "gateway"}
+NOUNS |= {"people", "display"}
+"""What every room may import of the runtime: nouns and protocols; who a process is; what a model
+call may hold and used, which is pure; and how text is made safe to show."""
 
 PURE = {"records", "ports", "errors", "events", "gate", "draw", "cases", "canonical", "project"}
 PURE |= {"content", "merkle", "note", "people"}
 """Modules that do no input or output: they may import each other, and libraries that are pure."""
 
 HEAVY = {"docker": "sandbox", "torch": "policies", "openai": "policies", "anthropic": "policies"}
-HEAVY |= {"libzim": "runtime"}
+HEAVY |= {"libzim": "runtime", "transformers": "policies"}
 
 
 def _modules() -> list[Path]:
@@ -74,6 +76,15 @@ def test_what_is_pure_stays_pure(name: str) -> None:
             assert rest[1] in PURE, imported
         else:
             assert first in allowed_libraries | standard, imported
+
+
+def test_what_is_heavy_is_loaded_where_it_is_used() -> None:
+    """Who runs a project without a local model never waits for one."""
+    program = "import sys, monastery.runtime.cli.compose; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert loaded & {"torch", "transformers", "libzim"} == set()
 
 
 def test_every_package_on_disk_is_listed() -> None:

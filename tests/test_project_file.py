@@ -148,9 +148,9 @@ REPLACED: list[tuple[str, str, int, str, str, str]] = [
      "is 0", "more than 0"),
     ("policy.jsonl", "gone.jsonl", 17, "policy.scripted", "no file 'gone.jsonl'", "relative to"),
     ("policy: {scripted: policy.jsonl}", "policy: {}", 17, "policy",
-     "needs `scripted` or `replayed` or `openai` or `anthropic`", "add one of them"),
+     "needs `scripted` or `replayed` or `openai` or `anthropic` or `local`", "add one of them"),
     ("policy: {scripted: policy.jsonl}", "policy: {models: [m]}", 17, "policy",
-     "needs `scripted` or `replayed` or `openai` or `anthropic`", "add one of them"),
+     "needs `scripted` or `replayed` or `openai` or `anthropic` or `local`", "add one of them"),
     ("policy: {scripted: policy.jsonl}", "policy: gpt", 17, "policy", "is 'gpt'", "a mapping"),
     (
         "policy: {scripted: policy.jsonl}",

@@ -153,11 +153,12 @@ class TestImage:
 
 
 class TestAgain:
-    def test_second_setup_does_nothing(self) -> None:
+    @pytest.mark.parametrize("part", ["all", "tests"])
+    def test_second_setup_does_nothing(self, part: str) -> None:
         """When all is there, set-up says nothing, runs no pip and builds no image."""
-        assert setup("all", "--no-install").returncode == 0
+        assert setup(part, "--no-install").returncode == 0
         log = telling.LOG.stat().st_size
-        again = setup("all", "--no-install")
+        again = setup(part, "--no-install")
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
         assert telling.LOG.stat().st_size == log
 
@@ -171,7 +172,11 @@ class TestAgain:
             with (tmp_path / name).open("a") as file:
                 file.write("\n")
             stamps.add(environment.environment_stamp(tmp_path))
-        assert len(stamps) == 3
+        more = tmp_path / "more.txt"
+        for text in ("", "x"):
+            more.write_text(text)
+            stamps.add(environment.environment_stamp(tmp_path, more.name))
+        assert len(stamps) == 5
 
 
 class TestUnfit:
@@ -276,14 +281,17 @@ class TestControlGroups:
 
 class TestPins:
     def test_everything_asked_for_is_pinned(self) -> None:
-        """Every requirement of pyproject.toml, its build and its dev tools has one version."""
-        pins = (ROOT / "requirements.txt").read_text().splitlines()
+        """Every requirement of pyproject.toml, its build, tools and models has one version."""
+        files = (ROOT / "requirements.txt", ROOT / "requirements-models.txt")
+        pins = [line for file in files for line in file.read_text().splitlines()]
         entries = [line for line in pins if not line.startswith("#")]
         names = {canonical(entry.partition("==")[0]) for entry in entries}
         assert all(re.fullmatch(r"[\w.\-]+==[\w.\-+!]+", entry) for entry in entries)
         assert len(names) == len(entries)
         asked = {
-            canonical(re.split(r"[^\w.\-]", spec)[0]) for spec in environment.requirements(ROOT)
+            canonical(re.split(r"[^\w.\-]", spec)[0])
+            for extra in ("dev", "models", "local")
+            for spec in environment.requirements(ROOT, extra)
         }
         assert asked - names == set()
 

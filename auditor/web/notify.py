@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import httpx
+import httpcore
 import structlog
 import trio
 
@@ -93,10 +93,12 @@ def by_webhook(address: str) -> Teller:
     """Return what sends ``{"text": …}``, which chats take at an incoming webhook."""
 
     async def tell(news: News) -> None:
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
-            answer = await client.post(address, json={"text": news.text})
-        if not answer.is_success:
-            raise OSError(f"it answered {answer.status_code}")
+        headers = [("Content-Type", "application/json")]
+        content = json.dumps({"text": news.text}).encode()
+        async with httpcore.AsyncConnectionPool() as pool:
+            answer = await pool.request("POST", address, headers=headers, content=content)
+        if not 200 <= answer.status < 300:
+            raise OSError(f"it answered {answer.status}")
 
     return tell
 

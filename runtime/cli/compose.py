@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from monastery.auditor.command import CommandAuditor
-from monastery.auditor.panel import PanelAuditor
 from monastery.auditor.person import PersonAuditor
+from monastery.auditor.seats import PanelAuditor
+from monastery.policies.local.policy import LocalPolicy
 from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
@@ -12,8 +13,10 @@ from monastery.runtime.cli import audit_answers, output
 from monastery.runtime.cli.rendering import executors
 from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
+    STANDARD_IMAGE,
     AuditorSettings,
     CommandAuditorSettings,
+    LocalPolicySettings,
     PanelAuditorSettings,
     ReplayedPolicySettings,
     ScriptedPolicySettings,
@@ -27,10 +30,10 @@ from monastery.runtime.web.cached import CachedWeb
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.examine import examine
 from monastery.sandbox.finding import Finding
-from monastery.sandbox.images import Images
+from monastery.sandbox.images import BoxImage, Images
 from monastery.sandbox.weak import run_weak
 
-__all__ = ["Finding", "examine", "run_weak", "sandbox", "world"]
+__all__ = ["BoxImage", "Finding", "examine", "run_weak", "sandbox", "world"]
 
 
 def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Path) -> World:
@@ -71,6 +74,16 @@ async def image(spec: BoxSpec) -> str:
     return await Images(say=output.note).with_packages(spec.image, spec.packages)
 
 
+async def image_facts(spec: BoxSpec) -> BoxImage:
+    """Return what is to be known of a box's image, which is made if it is not there."""
+    return await Images(say=output.note).facts(spec.image, spec.packages)
+
+
+async def images() -> list[BoxImage]:
+    """Return the box images that there are."""
+    return await Images().all(STANDARD_IMAGE)
+
+
 def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
     if isinstance(settings, CommandAuditorSettings):
         return CommandAuditor(
@@ -109,4 +122,6 @@ def _policy(loaded: Loaded, calls: int, home: Path) -> Policy | None:
     if isinstance(settings, ReplayedPolicySettings):
         with Store.open(home) as store:
             return ReplayedPolicy(settings.replayed, recorded_calls(store, settings.replayed))
+    if isinstance(settings, LocalPolicySettings):
+        return LocalPolicy(settings, loaded.folder / settings.local)
     return ProviderPolicy(settings)

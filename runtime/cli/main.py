@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "Tell a run step by step.",
     "serve": "Serve the desk in a browser: questions, votes and people.",
     "audit": "Answer what waits for a person: audits, questions, deeds.",
+    "agreement": "Tell how far auditors agree, what each is like, and what they dispute.",
     "resolve": "Say what became of a step whose outcome nobody knows.",
     "forget": "End a stopped run for good, and remove the files of its box.",
     "verify": "Check a run's journal: integrity, completeness, draws, boundaries, order.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "key": "Print the public key that this home's checkpoints are signed with.",
     "erase": "Erase contents from a record whose proofs still hold.",
     "doctor": "Check this machine: engine, image, home, and that a real box holds.",
+    "image": "Make a project's box image ahead of its runs; list those that there are.",
     "box": "Run one command in a fresh box.",
     "schema": "Print the JSON schema of project files.",
 }

@@ -76,7 +76,7 @@ def used(calls: Iterable[ModelCalled]) -> Used:
     costs = [call.cost for call in calls if call.cost is not None]
     return Used(
         calls=len(calls),
-        refused=sum(call.refused is not None for call in calls),
+        refused=sum(_is_refused(call) for call in calls),
         cancelled=sum(call.cancelled for call in calls),
         tokens_in=sum(ins) if ins else None,
         tokens_out=sum(outs) if outs else None,
@@ -86,19 +86,26 @@ def used(calls: Iterable[ModelCalled]) -> Used:
     )
 
 
+def _is_refused(call: ModelCalled) -> bool:
+    """Whether a call was kept in; which models there are is answered here, and no refusal."""
+    return call.refused is not None and call.api != "models"
+
+
 def lines(calls: Iterable[ModelCalled]) -> Iterator[str]:
     """Yield a safe line for each call."""
     for call in calls:
         one = used([call])
         parts = [call.api or call.policy, call.model or "", str(call.status or "")]
         if call.refused is not None:
-            parts.append(f"refused: {call.refused}")
+            parts.append(f"refused: {call.refused}" if _is_refused(call) else call.refused)
         if call.cancelled:
             parts.append("cancelled")
         told = one.told().partition(", ")[2] if call.refused is None and not call.cancelled else ""
         parts += [told, f"in {seconds(call.seconds)}"]
         sizes = f"{size(call.request.size_bytes)} out, {size(call.response.size_bytes)} back"
         names = f"request {call.request.ref[:12]}, response {call.response.ref[:12]}"
+        if call.sampled is not None:
+            names += f", sampled {call.sampled.ref[:12]}"
         line = ", ".join(part for part in [*parts, sizes, names] if part)
         yield visible_line(line, max_columns=None)
 

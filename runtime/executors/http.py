@@ -7,101 +7,30 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import trio
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from monastery.runtime.errors import BadPayload
 from monastery.runtime.executors import http_address, http_request, payloads, showing
 from monastery.runtime.executors.context import Context, resolve
 from monastery.runtime.executors.http_address import Url, covers
 from monastery.runtime.executors.http_request import Response
+from monastery.runtime.executors.http_settings import (
+    SAFE,
+    HttpSettings,
+    Method,
+    PlaceSettings,
+    faults_of,
+    split_secret,
+)
 from monastery.runtime.executors.redaction import redact
-from monastery.runtime.project import Seconds, Settings, Size, StepSettings
+from monastery.runtime.project import StepSettings
 from monastery.runtime.records import Outcome, Step
 
-Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OURS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer"}
-    | {"upgrade", "expect", "proxy-authorization", "proxy-connection", "idempotency-key"}
-    | {"accept-encoding"}
-)
-"""Headers that frame a request or are set by the runtime: nobody else's to give."""
 _TOLD = ("content-type", "location", "retry-after", "etag", "last-modified", "link")
-_REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _VALUE = re.compile(r"[!-~](?:[ -~]{0,4094}[!-~])?")
-_KEY = "{key}"
-
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
-SecretText = Annotated[str, Field(pattern=r"^[!-~ ]*\$[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-def _get() -> list[Method]:
-    return ["GET"]
-
-
-class PlaceSettings(Settings):
-    """A place that requests may go to.
-
-    Attributes:
-        url: One that ends with a slash stands for all below it, any other for itself.
-        methods: What may be done there.
-        secrets: Headers set outside the box, by name: text that ends with ``$NAME``, taken from the
-            runtime's environment when the request is sent, and never shown or recorded.
-        look: After a crash this is fetched; 2xx says that the step was done. ``{key}`` stands for
-            the step's key.
-        idempotent: Whether the server does a request once however often it gets the same
-            Idempotency-Key. Only then is one sent again after a crash.
-    """
-
-    url: str
-    methods: Annotated[list[Method], Field(min_length=1)] = Field(default_factory=_get)
-    secrets: dict[HeaderName, SecretText] = Field(default_factory=dict)
-    look: str | None = None
-    idempotent: bool = False
-
-    @field_validator("url", "look")
-    @classmethod
-    def _plain(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None:
-            try:
-                http_address.url(value.replace(_KEY, "key") if info.field_name == "look" else value)
-            except BadPayload as exc:
-                raise ValueError(str(exc)) from exc
-        return value
-
-
-class HttpSettings(StepSettings):
-    """Settings of the kind ``http``.
-
-    Attributes:
-        allow: The places that requests may go to; of several that fit, the first counts.
-        headers: The headers that a proposal may set.
-        networks: Address ranges that are not public and may be reached all the same.
-        ca: A PEM file of certificates to trust in the place of the system's.
-        timeout_seconds: How long a request may take, to the last byte of the answer.
-        max_bytes: How much of the answer's body the agent is told.
-    """
-
-    allow: Annotated[list[PlaceSettings], Field(min_length=1)]
-    headers: list[HeaderName] = Field(default_factory=lambda: ["Accept", "Content-Type"])
-    networks: list[str] = Field(default_factory=list)
-    ca: str | None = None
-    timeout_seconds: Seconds = 60.0
-    max_bytes: Size = 64 << 10
-
-    @field_validator("networks")
-    @classmethod
-    def _ranges(cls, value: list[str]) -> list[str]:
-        for text in value:
-            ipaddress.ip_network(text)
-        return value
-
-    def can_look(self) -> bool:
-        """Whether some request may be looked for, or sent again."""
-        return any(place.look or place.idempotent or _reads(place) for place in self.allow)
 
 
 class _Request(payloads.Strict):
@@ -137,29 +66,7 @@ class HttpExecutor:
     @classmethod
     def faults(cls, settings: HttpSettings, folder: Path) -> list[str]:
         """Return what is wrong with the secrets, their variables and the certificates."""
-        faults = []
-        for number, place in enumerate(settings.allow):
-            for name, value in place.secrets.items():
-                field = f"allow[{number}].secrets.{name}"
-                variable = _REFERENCE.findall(value)[-1]
-                if name.lower() in _OURS | {one.lower() for one in settings.headers}:
-                    faults.append(f"{field}: is set by others too; take it out")
-                elif not os.environ.get(variable):
-                    faults.append(f"{field}: ${variable} is not set; export it before the run")
-            if place.look is not None and _url_of(place.look).origin != _url_of(place.url).origin:
-                faults.append(f"allow[{number}].look: is of another origin than url")
-        for name in settings.headers:
-            if name.lower() in _OURS:
-                faults.append(f"headers: {name} is the runtime's to set; take it out")
-        if settings.ca is not None:
-            path = resolve(folder, settings.ca)
-            try:
-                ssl.create_default_context(cafile=path)
-            except OSError as exc:  # ssl.SSLError is one
-                faults.append(f"ca: {str(path)!r} holds no certificates: {exc.strerror or exc}")
-        if settings.unknown == "look" and not settings.can_look():
-            faults.append("unknown: is 'look', but no place has look or is idempotent; write ask")
-        return faults
+        return faults_of(settings, folder)
 
     def check(self, payload: bytes) -> None:
         """Refuse what is no request to a listed place."""
@@ -194,10 +101,10 @@ class HttpExecutor:
         except (http_request.NotSent, OSError, KeyError) as exc:
             return Outcome("failed", {"reason": f"nothing was sent: {' '.join(str(exc).split())}"})
         except http_request.PerhapsDone as exc:
-            if asked.method in _SAFE:  # whatever came of it, it changed nothing
+            if asked.method in SAFE:  # whatever came of it, it changed nothing
                 return Outcome("failed", {"reason": str(exc)})
             raise
-        if answer.status in {408, 502, 504} and asked.method not in _SAFE:
+        if answer.status in {408, 502, 504} and asked.method not in SAFE:
             raise http_request.PerhapsDone(
                 f"{asked.url.authority} answered {answer.status}; nobody knows what came of it"
             )
@@ -207,8 +114,8 @@ class HttpExecutor:
     async def reconcile(self, step: Step) -> Outcome | None:
         """Look, or send again what may be sent twice; else None."""
         asked = self._prepared(step.payload)
-        if asked.place.look is not None and asked.method not in _SAFE:
-            where = _url_of(asked.place.look.replace(_KEY, step.key))
+        where = asked.place.where_to_look(step.key)
+        if where is not None and asked.method not in SAFE:
             look = replace(asked, method="GET", url=where, headers=(), body=b"")
             try:
                 answer, secrets = await self._send(look, step.key)
@@ -218,21 +125,18 @@ class HttpExecutor:
                 return Outcome("done", {"looked": True} | _told(answer, secrets))
             if answer.status not in {404, 410}:
                 return None
-        if asked.place.idempotent or asked.method in _SAFE:
+        if asked.place.idempotent or asked.method in SAFE:
             return await self.execute(step)
         return None
 
     async def _send(self, asked: _Prepared, key: str) -> tuple[Response, dict[str, str]]:
         """Send a request and return the answer, with the secrets that it must not tell."""
-        secrets = {
-            variable: os.environ[variable]
-            for value in asked.place.secrets.values()
-            for variable in _REFERENCE.findall(value)[-1:]
-        }
+        secrets: dict[str, str] = {}
         headers = [*asked.headers, ("Idempotency-Key", key)]
         for name, value in asked.place.secrets.items():
-            variable = _REFERENCE.findall(value)[-1]
-            filled = value.removesuffix(f"${variable}") + secrets[variable]
+            text, variable = split_secret(value)
+            secrets[variable] = os.environ[variable]
+            filled = text + secrets[variable]
             if _VALUE.fullmatch(filled) is None:
                 raise http_request.NotSent(f"${variable} holds what no header can")
             headers.append((name, filled))
@@ -261,7 +165,7 @@ class HttpExecutor:
         """Return the request that a payload asks for, and the place that allows it."""
         asked = payloads.parse(payload, _Request)
         where = http_address.url(asked.url)
-        fitting = [one for one in self._settings.allow if covers(_url_of(one.url), where)]
+        fitting = [one for one in self._settings.allow if covers(one.where, where)]
         place = next((one for one in fitting if asked.method in one.methods), None)
         if place is None:
             allowed = "; ".join(
@@ -274,7 +178,7 @@ class HttpExecutor:
             raise BadPayload("a header is named twice; name it once")
         body = b""
         if asked.text is not None or asked.base64 is not None:
-            if asked.method in {"GET", "HEAD", "OPTIONS"}:
+            if asked.method in SAFE:
                 raise BadPayload(f"a {asked.method} has no body; leave it out")
             body = payloads.content("the body", asked.text, asked.base64)
         return _Prepared(
@@ -292,14 +196,6 @@ class HttpExecutor:
             raise BadPayload(f"the header {name[:80]!r} is not one of: {listed}")
         if _VALUE.fullmatch(value) is None:
             raise BadPayload(f"the value {value[:80]!r} of {name!r} is no line of ASCII")
-
-
-def _reads(place: PlaceSettings) -> bool:
-    return set(place.methods) <= _SAFE
-
-
-def _url_of(text: str) -> Url:
-    return http_address.url(text.replace(_KEY, "key"))
 
 
 def _told(answer: Response, secrets: Mapping[str, str]) -> dict[str, Any]:

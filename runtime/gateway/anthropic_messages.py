@@ -7,6 +7,7 @@ from pydantic import Field
 from monastery.runtime.gateway.shapes import (
     Base64,
     Dropped,
+    Effort,
     Identifier,
     Nothing,
     Probability,
@@ -122,6 +123,20 @@ class Think(Shape):
     budget_tokens: Tokens | None = None
 
 
+class Format(Shape):
+    """The form of the answer."""
+
+    type: Literal["json_schema"]
+    schema_: Annotated[Schema, Field(alias="schema")]
+
+
+class Output(Shape):
+    """How much effort goes into the answer, and its form."""
+
+    effort: Effort | None = None
+    format: Format | None = None
+
+
 class CountTokens(Shape):
     """A request to count the tokens of a request."""
 
@@ -131,6 +146,7 @@ class CountTokens(Shape):
     tools: list[Tool] | None = None
     tool_choice: Choice | None = None
     thinking: Think | None = None
+    output_config: Output | None = None
 
 
 class Messages(CountTokens):

@@ -71,6 +71,7 @@ class Call(Shape):
     type: Literal["function_call"]
     call_id: Identifier
     name: ToolName
+    namespace: ToolName | None = None
     arguments: str
     id: Identifier | None = None
     status: Status | None = None
@@ -154,7 +155,18 @@ class CustomTool(Shape):
     format: CustomFormat | None = None
 
 
-AnyTool = Annotated[Tool | CustomTool, Field(discriminator="type")]
+class Namespace(Shape):
+    """Tools of one origin, an MCP server in the box say; the agent runs them itself."""
+
+    type: Literal["namespace"]
+    name: ToolName
+    description: str | None = None
+    tools: Annotated[
+        list[Annotated[Tool | CustomTool, Field(discriminator="type")]], Field(min_length=1)
+    ]
+
+
+AnyTool = Annotated[Tool | CustomTool | Namespace, Field(discriminator="type")]
 
 
 class Choice(Shape):
@@ -218,5 +230,8 @@ class Responses(Shape):
 
 
 def forced(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the request as it leaves: the provider must not keep it, as it would by itself."""
-    return {**request, "store": False}
+    """Return the request as it leaves: the provider must not keep it, as it would by itself.
+
+    Some servers stream these answers unless they are told not to.
+    """
+    return {**request, "store": False, "stream": False}

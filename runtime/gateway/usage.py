@@ -65,6 +65,11 @@ def log_probabilities(response: Any) -> int | None:
     return found or None
 
 
+def sampled_tokens(sampled: Any) -> int | None:
+    """Return how many tokens a model on this machine drew, each with its log-probability."""
+    return sum(len(sample["ids"]) for sample in _objects(sampled, "samples")) or None
+
+
 def _objects(value: Any, name: str) -> list[Mapping[str, Any]]:
     """Return the objects in a list that is a field of an object, or may be."""
     inside = value.get(name) if isinstance(value, Mapping) else None

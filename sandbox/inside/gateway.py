@@ -21,6 +21,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Generator
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -37,6 +38,9 @@ ROUTES = {
     "/messages": "anthropic.messages",
     "/messages/count_tokens": "anthropic.count_tokens",
 }
+OK = b'{"ok":{"response":', b',"status":200}}\n'
+"""Around a response as the runtime writes it, sorted: what is inside goes on as it is."""
+
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 413: "Content Too Large"}
 
 
@@ -46,24 +50,6 @@ class Fault(Exception):
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
         self.status = status
-
-
-class Inbox(asyncio.StreamReader):
-    """What a client sends; tells when it hung up, though nobody is reading."""
-
-    def __init__(self) -> None:
-        super().__init__(limit=HEAD_BYTES)
-        self.gone = asyncio.Event()
-
-    def feed_eof(self) -> None:
-        """Note that it will send no more."""
-        super().feed_eof()
-        self.gone.set()
-
-    def set_exception(self, exc: Exception) -> None:
-        """Note that the connection broke."""
-        super().set_exception(exc)
-        self.gone.set()
 
 
 class Request:
@@ -83,6 +69,174 @@ class Request:
         return self.api.startswith("anthropic") or "anthropic-version" in self.headers
 
 
+class Client(asyncio.Protocol):
+    """One connection from a client: a request at a time, answered before the next is read."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.inbox = bytearray()
+        self.request: Request | None = None
+        self.reading = self.read()
+        self.task: asyncio.Task[None] | None = None
+        self.full: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to listen."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Go on reading the request that is being read."""
+        self.inbox += data
+        if self.task is None:
+            self.go_on()
+        elif len(self.inbox) > HEAD_BYTES:  # it sends much before it was answered
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read as far as it goes; a request that is whole is answered in a task."""
+        try:
+            next(self.reading)
+        except StopIteration as done:
+            self.task = asyncio.get_running_loop().create_task(self.serve(done.value))
+        except Fault as fault:
+            self.transport.write(told(fault, self.request, close=True))
+            self.transport.close()
+
+    async def serve(self, request: Request) -> None:
+        """Answer a request, and begin with the next."""
+        self.transport.write(await self.server.answer(request))
+        if self.full is not None:
+            await self.full
+        self.task, self.request, self.reading = None, None, self.read()
+        if request.headers.get("connection", "").lower() == "close":
+            self.transport.close()
+        else:
+            self.transport.resume_reading()
+            self.go_on()
+
+    def eof_received(self) -> None:
+        """Take the end of what it sends for its end; say what is missing of a request."""
+        if self.task is None and (self.inbox or self.request):
+            fault = Fault(400, "the request ended before it was whole")
+            self.transport.write(told(fault, self.request, close=True))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Drop the call that nobody waits for any more."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def pause_writing(self) -> None:
+        """Let who does not read its answers make no further request."""
+        self.full = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        if self.full is not None:
+            self.full.set_result(None)
+            self.full = None
+
+    def read(self) -> Generator[None, None, Request]:
+        """Read one request; yields where more must come first."""
+        head = yield from self.until(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        try:
+            method, target, _ = first.split(" ")
+            pairs = [line.split(":", 1) for line in lines]
+            headers = {name.strip().lower(): value.strip() for name, value in pairs}
+            length = int(headers.get("content-length", "0"))
+        except ValueError as error:
+            raise Fault(400, "the request's head is not HTTP/1.1") from error
+        request = self.request = Request(method, target, headers)
+        if headers.get("expect", "").lower() == "100-continue":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            request.body = yield from self.chunks()
+        elif not 0 <= length <= self.server.body_bytes:
+            why = f"the body has {length} bytes, more than {self.server.body_bytes}"
+            raise Fault(413, why)
+        else:
+            request.body = yield from self.exactly(length)
+        return request
+
+    def chunks(self) -> Generator[None, None, bytes]:
+        """Read a body whose length is told in parts."""
+        body, most = bytearray(), self.server.body_bytes
+        while True:
+            line = yield from self.until(b"\r\n")
+            try:
+                size = int(line.partition(b";")[0], 16)
+            except ValueError as error:
+                raise Fault(400, "a chunk has no size") from error
+            if size < 0 or len(body) + size > most:
+                raise Fault(413, f"the body has more than {most} bytes")
+            if size == 0:
+                while (yield from self.until(b"\r\n")):
+                    pass  # trailers
+                return bytes(body)
+            body += yield from self.exactly(size)
+            yield from self.exactly(2)
+
+    def until(self, end: bytes) -> Generator[None, None, bytes]:
+        """Read to an end that is not far, and drop it."""
+        while (at := self.inbox.find(end)) < 0:
+            if len(self.inbox) > HEAD_BYTES:
+                break
+            yield
+        if not 0 <= at <= HEAD_BYTES:
+            raise Fault(431, f"the head has more than {HEAD_BYTES} bytes")
+        found = bytes(self.inbox[:at])
+        del self.inbox[: at + len(end)]
+        return found
+
+    def exactly(self, size: int) -> Generator[None, None, bytes]:
+        """Read so many bytes."""
+        while len(self.inbox) < size:
+            yield
+        found = bytes(self.inbox[:size])
+        del self.inbox[:size]
+        return found
+
+
+class Line(asyncio.Protocol):
+    """A connection to the guest, for one call after the other."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.parts: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Keep a part of the reply, which is one line."""
+        self.parts.append(data)
+        if data.endswith(b"\n") and not self.reply.done():
+            self.reply.set_result(b"".join(self.parts))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Answer with nothing: the guest has no room for an asker."""
+        if not self.reply.done():
+            self.reply.set_result(b"")
+
+    async def ask(self, sent: bytes) -> bytes:
+        """Hand a call to the guest and return its reply; an asker that goes away hangs up."""
+        self.parts = []
+        self.reply = asyncio.get_running_loop().create_future()
+        self.transport.write(sent)
+        try:
+            return await self.reply
+        except asyncio.CancelledError:
+            self.transport.abort()
+            raise
+
+
 class Server:
     """Turns requests into model calls.
 
@@ -96,86 +250,7 @@ class Server:
         self.path = path
         self.body_bytes = body_bytes
         self.turn = asyncio.Semaphore(at_once)
-
-    async def serve(self, inbox: Any, writer: asyncio.StreamWriter) -> None:
-        """Answer what comes over one connection."""
-        request = None
-        try:
-            while True:
-                request = None
-                request = await self.read(inbox, writer)
-                if request is None:
-                    break
-                sent = await self.answer_or_hang_up(request, inbox)
-                if sent is None:
-                    break
-                writer.write(sent)
-                await writer.drain()
-                if request.headers.get("connection", "").lower() == "close":
-                    break
-        except Fault as fault:
-            writer.write(told(fault, request, close=True))
-        except (OSError, EOFError, ValueError):
-            pass
-        finally:
-            writer.close()
-
-    async def read(self, inbox: Any, writer: asyncio.StreamWriter) -> Request | None:
-        """Read one request; None when there is none left."""
-        try:
-            head = await inbox.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError as error:
-            if error.partial:
-                raise Fault(400, "the request ended in its head") from error
-            return None
-        except asyncio.LimitOverrunError as error:
-            raise Fault(431, f"the head has more than {HEAD_BYTES} bytes") from error
-        first, *lines = head.decode("latin-1").split("\r\n")
-        try:
-            method, target, _ = first.split(" ")
-            pairs = [line.split(":", 1) for line in lines if line]
-            headers = {name.strip().lower(): value.strip() for name, value in pairs}
-            length = int(headers.get("content-length", "0"))
-        except ValueError as error:
-            raise Fault(400, "the request's head is not HTTP/1.1") from error
-        request = Request(method, target, headers)
-        if headers.get("expect", "").lower() == "100-continue":
-            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            request.body = await self.read_chunks(inbox)
-        elif not 0 <= length <= self.body_bytes:
-            raise Fault(413, f"the body has {length} bytes, more than {self.body_bytes}")
-        else:
-            request.body = await inbox.readexactly(length)
-        return request
-
-    async def read_chunks(self, inbox: Any) -> bytes:
-        """Read a body whose length is told in parts."""
-        body = bytearray()
-        while True:
-            try:
-                size = int((await inbox.readuntil(b"\r\n")).partition(b";")[0], 16)
-            except ValueError as error:
-                raise Fault(400, "a chunk has no size") from error
-            if size < 0 or len(body) + size > self.body_bytes:
-                raise Fault(413, f"the body has more than {self.body_bytes} bytes")
-            if size == 0:
-                while await inbox.readuntil(b"\r\n") != b"\r\n":
-                    pass  # trailers
-                return bytes(body)
-            body += await inbox.readexactly(size)
-            await inbox.readexactly(2)
-
-    async def answer_or_hang_up(self, request: Request, inbox: Any) -> bytes | None:
-        """Return the response; None when the client went away before it was there."""
-        answer = asyncio.ensure_future(self.answer(request))
-        gone = asyncio.ensure_future(inbox.gone.wait())
-        try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            return answer.result() if answer.done() else None
-        finally:
-            answer.cancel()
-            gone.cancel()
+        self.idle: list[Line] = []
 
     async def answer(self, request: Request) -> bytes:
         """Return the whole response to a request."""
@@ -195,26 +270,31 @@ class Server:
         if request.method != "POST" or not request.api:
             raise Fault(404, f"nothing is served at {request.method} {request.path[:80]!r} here")
         try:
-            asked = json.loads(request.body.decode())
+            asked = json.loads(request.body.decode(), parse_constant=no_constant)
             if not isinstance(asked, dict):
                 raise ValueError("the body must be a JSON object")
-            # The answer comes whole, so that it is recorded before the agent has any of it.
-            streams, options = asked.pop("stream", False), asked.pop("stream_options", None)
-            body = json.dumps({"api": request.api, "request": asked}, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
             raise Fault(400, f"not acceptable JSON: {error}") from error
-        status, response = await self.ask_model(body)
+        body = request.body
+        # The answer comes whole, so that it is recorded before the agent has any of it.
+        streams, options = asked.pop("stream", None), asked.pop("stream_options", None)
+        if streams is not None or options is not None:
+            body = json.dumps(asked).encode()
+        reply = await self.ask("model", b'{"api":"%s","request":%s}' % (request.api.encode(), body))
+        if streams is not True and reply.startswith(OK[0]) and reply.endswith(OK[1]):
+            return response(200, "application/json", reply[len(OK[0]) : -len(OK[1])])
+        status, answer = said(reply)
         if status != 200 or streams is not True:
-            return whole(status, response)
+            return whole(status, answer)
         usage = isinstance(options, dict) and options.get("include_usage") is True
-        return stream(events.of(request.api, response, usage=usage))
+        return stream(events.of(request.api, answer, usage=usage))
 
     async def models(self, request: Request) -> bytes:
         """Return which models there are, in a shape that both kinds of clients read."""
-        status, response = await self.ask_model(b'{"api":"models","request":{}}')
+        status, answer = said(await self.ask("model", b'{"api":"models","request":{}}'))
         if status != 200:
-            return whole(status, response)
-        found = [events.model(name) for name in response["models"]]
+            return whole(status, answer)
+        found = [events.model(name) for name in answer["models"]]
         name = request.path[len("/models/") :]
         if not name:
             ends = {"first_id": None, "last_id": None}
@@ -232,41 +312,50 @@ class Server:
             asked = web.asked(request.path, request.query)
         except ValueError as error:
             raise Fault(400, str(error)) from error
-        answer = await self.ask("web", json.dumps(asked).encode())
+        answer = json.loads(await self.ask("web", json.dumps(asked).encode()))["ok"]
         return whole(web.status(answer), answer)
 
-    async def ask_model(self, body: bytes) -> tuple[int, Any]:
-        """Make a model call; return the status and the response."""
-        answer = await self.ask("model", body)
-        status = answer.get("status", 500 if "error" in answer else 200)
-        return status, answer.get("response", answer)
-
-    async def ask(self, what: str, body: bytes) -> Any:
-        """Make a call, when it is its turn; return the answer."""
+    async def ask(self, what: str, body: bytes) -> bytes:
+        """Make a call, when it is its turn; return the guest's reply."""
+        head = b'{"what":"%s","sizes":[%d],"stays":true}\n' % (what.encode(), len(body))
         while True:
             async with self.turn:
-                reply = await self.ask_once(what, body)
-            if reply and not reply.get("busy"):
-                break
+                reply = await self.ask_once(head + body)
+            if reply.startswith(b'{"ok":'):
+                return reply
+            refused = json.loads(reply or b'{"busy":true}')
+            if not refused.get("busy"):
+                raise Fault(400, refused["error"])
             # Others of the box have calls open too; the guest says when there is room again.
             await asyncio.sleep(FULL_SECONDS)
-        if "error" in reply:
-            raise Fault(400, reply["error"])
-        return reply["ok"]
 
-    async def ask_once(self, what: str, body: bytes) -> dict[str, Any]:
+    async def ask_once(self, sent: bytes) -> bytes:
         """Hand a call to the guest; nothing comes back when it has no room for an asker."""
-        reader, writer = await asyncio.open_unix_connection(self.path)
-        try:
-            writer.write(json.dumps({"what": what, "sizes": [len(body)]}).encode() + b"\n")
-            writer.write(body)
-            data = await reader.read()
-        except ConnectionError:
-            return {}
-        finally:
-            writer.close()
-        reply: dict[str, Any] = json.loads(data) if data else {}
+        line = self.idle.pop() if self.idle else None
+        if line is None or line.transport.is_closing():
+            loop = asyncio.get_running_loop()
+            try:
+                _, line = await loop.create_unix_connection(Line, self.path)
+            except OSError:
+                return b""
+        reply = await line.ask(sent)
+        if reply.startswith(b'{"ok":'):  # after any other it lets us go
+            self.idle.append(line)
+        else:
+            line.transport.abort()
         return reply
+
+
+def no_constant(name: str) -> None:
+    """Refuse what is no JSON, though Python reads it."""
+    raise ValueError(f"{name} is not a number")
+
+
+def said(reply: bytes) -> tuple[int, Any]:
+    """Return the status and the response that are in a reply."""
+    answer = json.loads(reply)["ok"]
+    status = answer.get("status", 500 if "error" in answer else 200)
+    return status, answer.get("response", answer)
 
 
 def told(fault: Fault, request: Request | None, *, close: bool = False) -> bytes:
@@ -300,9 +389,7 @@ async def main(path: str, body_bytes: int, at_once: int) -> None:
     """Serve until we are ended."""
     server, loop = Server(path, body_bytes, at_once), asyncio.get_running_loop()
     door = socket.socket(fileno=3)
-    listening = await loop.create_server(
-        lambda: asyncio.StreamReaderProtocol(Inbox(), server.serve), sock=door, backlog=128
-    )
+    listening = await loop.create_server(lambda: Client(server), sock=door, backlog=128)
     await listening.serve_forever()
 
 

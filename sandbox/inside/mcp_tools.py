@@ -162,9 +162,15 @@ def told(base: dict[str, Any], text: str) -> dict[str, Any]:
     return {**base, "description": text}
 
 
-def described(kinds: list[str]) -> dict[str, dict[str, Any]]:
-    """Return all tools by name, in the order in which they are listed."""
+def described(kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return all tools by name, in the order in which they are listed.
+
+    Args:
+        kinds: The kinds of steps that may be proposed, each with what a payload of it is.
+    """
     allowed = f"allowed here: {', '.join(kinds)}" if kinds else "one of the project's step kinds"
+    payloads = "\n".join(f"- {kind}: {payload}" for kind, payload in kinds.items())
+    payloads = f"\nWhat each kind takes:\n{payloads}" if kinds else ""
     acts = {"readOnlyHint": False, "destructiveHint": True, "openWorldHint": True}
     asks = {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": True}
     reads = {"readOnlyHint": True, "openWorldHint": False}
@@ -172,7 +178,7 @@ def described(kinds: list[str]) -> dict[str, dict[str, Any]]:
         "propose_step": {
             "title": "Propose a step",
             "description": "Propose a step in the outside world, and wait for what comes of it."
-            " Give one of payload, payload_file and files.",
+            f" Give one of payload, payload_file and files.{payloads}",
             "inputSchema": taking(
                 ["kind", "rationale"],
                 kind=told(TEXT, allowed),

@@ -17,7 +17,6 @@ Exit codes: 0 the model says that the goal is reached, 1 it gave up, 3 no model 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -237,7 +236,8 @@ class Agent:
 
     def do_web(self, action: str, what: str) -> str:
         """Search or read the cached web."""
-        done = subprocess.run(["web", action, what], capture_output=True, check=False)
+        # What begins with a dash is looked for, and is no option.
+        done = subprocess.run(["web", action, "--", what], capture_output=True, check=False)
         return (done.stdout + done.stderr).decode("utf-8", "replace")
 
     def do_propose(self, kind: str, rationale: str, **rest: Any) -> str:
@@ -246,15 +246,14 @@ class Agent:
         if len(given) != 1:
             raise ValueError("give one of payload, payload_file and files")
         if "files" in rest:
-            files = {
-                path: {"base64": base64.b64encode(read(path)).decode()} for path in rest["files"]
-            }
-            payload = json.dumps({"files": files}).encode()
+            payload = monastery_box.wrapped(rest["files"])
+        elif "payload" in rest:
+            payload = rest["payload"].encode()
         else:
-            payload = rest["payload"].encode() if "payload" in rest else read(rest["payload_file"])
+            payload = monastery_box.read(rest["payload_file"])
         if "note" in rest:
             self.do_note(rest["note"])
-        evidence = {path: read(path) for path in rest.get("evidence", [])}
+        evidence = {path: monastery_box.read(path) for path in rest.get("evidence", [])}
         outcome: dict[str, Any] = monastery_box.propose(kind, payload, rationale, evidence)
         self.steps.append(dict(outcome, payload=payload.decode("utf-8", "replace")))
         return json.dumps(outcome)
@@ -273,12 +272,6 @@ def told(step: dict[str, Any]) -> str:
     lines = (step.get("payload") or "(not shown)").splitlines() or [""]
     rest = json.dumps({name: step[name] for name in ("content", "feedback") if step.get(name)})
     return f"step {step['step']}, {step['kind']}: {step['status']}; {lines[0][:200]!r} {rest[:300]}"
-
-
-def read(path: str) -> bytes:
-    """Return a file's bytes."""
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def ends(fd: int, room: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from .debian import Machine, ensure_chromium, ensure_sshd
 from .engine import ensure_engine, stop_engine
-from .environment import ensure_environment, write_pins
+from .environment import ensure_environment, ensure_models, write_pins
 from .image import RECIPE, ensure_image, image_tag
 from .telling import BUILD, Failed, Unfit, say
 
@@ -22,8 +22,8 @@ _PARTS = {
     "venv": "git and the virtual environment",
     "engine": "a Docker engine that answers",
     "image": "the box image; its engine too",
-    "tests": "what only the tests need: OpenSSH's server, and Chromium",
-    "pins": "write requirements.txt anew",
+    "tests": "what only the tests need: OpenSSH's server, Chromium, PyTorch and transformers",
+    "pins": "write requirements.txt and requirements-models.txt anew",
 }
 
 
@@ -58,8 +58,10 @@ def _ensure(part: str, machine: Machine, way: str | None) -> None:
     if part == "tests":
         ensure_sshd(machine)
         ensure_chromium(machine)
-    if part in {"all", "venv"}:
+    if part in {"all", "venv", "tests"}:
         ensure_environment(machine)
+    if part == "tests":
+        ensure_models()
     if part in {"all", "engine", "image"}:
         started = ensure_engine(machine)
         if part != "engine":

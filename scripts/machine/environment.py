@@ -1,4 +1,8 @@
-"""Make the virtual environment: pinned packages, and this checkout installed editable."""
+"""Make the virtual environment: pinned packages, and this checkout installed editable.
+
+What the tests of models need is heavy, and nothing else needs it: it has pins of its own, and is
+installed into the same environment when tests are set up.
+"""
 
 import hashlib
 import importlib.util
@@ -14,8 +18,14 @@ VENV = ROOT / ".venv"
 _PYTHON = VENV / "bin" / "python"
 _STAMP = VENV / "monastery.stamp"
 _SOURCES = ("requirements.txt", "pyproject.toml")
+_MODELS = "requirements-models.txt"
+_MODELS_STAMP = VENV / "monastery-models.stamp"
 
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
+_MODELS_HEADER = """\
+# What the tests of models need on top of requirements.txt, version by version: PyTorch, and
+# transformers with its server. `scripts/setup tests` installs it; `make pins` writes it anew.
+"""
 _HEADER = """\
 # What set-up installs, version by version, for Python 3.11 and later. No addresses: where packages
 # come from is the machine's business. `make pins` writes this file anew from pyproject.toml.
@@ -53,40 +63,70 @@ def ensure_environment(machine: Machine) -> None:
     _STAMP.write_text(stamp)
 
 
-def environment_stamp(root: Path) -> str:
-    """Return the digest of all that decides what .venv holds."""
+def ensure_models() -> None:
+    """Put into .venv what requirements-models.txt says; cost nothing when it is there.
+
+    Raises:
+        Unfit: It could not be installed.
+    """
+    stamp = environment_stamp(ROOT, _MODELS)
+    if _MODELS_STAMP.exists() and _MODELS_STAMP.read_text() == stamp:
+        return
+    what = "installing PyTorch and transformers for the tests of models"
+    size = "1.2 GB; several where pip finds no PyTorch but the one for CUDA"
+    try:
+        with taking(f"{what}: {size}", about_seconds=60):
+            _pip(_PYTHON, "install", "--requirement", str(ROOT / _MODELS))
+        _pip(_PYTHON, "check")
+    except Failed as exc:
+        raise Unfit(f"the tests of models could not be set up: {exc}") from exc
+    _MODELS_STAMP.write_text(stamp)
+
+
+def environment_stamp(root: Path, *more: str) -> str:
+    """Return the digest of all that decides what .venv holds; of more files if they are named."""
     digest = hashlib.sha256(f"{sys.version} {root}".encode())
-    for name in _SOURCES:
+    for name in (*_SOURCES, *more):
         digest.update(b"\0" + (root / name).read_bytes())
     return digest.hexdigest()
 
 
 def write_pins() -> None:
-    """Write requirements.txt anew: the newest versions that pyproject.toml with `dev` allows.
+    """Write the pins anew: the newest versions that pyproject.toml with its extras allows.
 
     Raises:
         Unfit: They could not be installed together.
     """
+    base = ROOT / "requirements.txt"
     try:
         with (
-            taking("resolving pyproject.toml afresh", about_seconds=60),
+            taking("resolving pyproject.toml afresh", about_seconds=120),
             tempfile.TemporaryDirectory() as folder,
         ):
             python = Path(folder) / "bin" / "python"
             run([sys.executable, "-m", "venv", folder], timeout_seconds=120)
             _pip(python, "install", "--upgrade", *requirements(ROOT))
-            frozen = ask([str(python), *_PIP, "freeze", "--all"], timeout_seconds=60) or ""
+            pins = _frozen(python)
+            base.write_text(_HEADER + "\n".join(pins) + "\n")
+            _pip(python, "install", "--constraint", str(base), *requirements(ROOT, "models"))
+            more = [pin for pin in _frozen(python) if pin not in pins]
+            (ROOT / _MODELS).write_text(_MODELS_HEADER + "\n".join(more) + "\n")
     except Failed as exc:
         raise Unfit(f"no set of versions could be installed: {exc}") from exc
-    pins = [line for line in frozen.splitlines() if "==" in line and not line.startswith("pip==")]
-    (ROOT / "requirements.txt").write_text(_HEADER + "\n".join(pins) + "\n")
 
 
-def requirements(root: Path) -> list[str]:
-    """Return what pyproject.toml asks for: to build, to run, and to work on the code."""
+def _frozen(python: Path) -> list[str]:
+    """Return what an environment holds, as pins; which build of a version it is, is not said."""
+    told = ask([str(python), *_PIP, "freeze", "--all"], timeout_seconds=60) or ""
+    pins = [line.partition("+")[0] for line in told.splitlines() if "==" in line]
+    return [pin for pin in pins if not pin.startswith("pip==")]
+
+
+def requirements(root: Path, extra: str = "dev") -> list[str]:
+    """Return what pyproject.toml asks for: to build, to run, and for one extra."""
     project = tomllib.loads((root / "pyproject.toml").read_text())
     base, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]
-    return [*project["build-system"]["requires"], *base, *extras["dev"]]
+    return [*project["build-system"]["requires"], *base, *extras[extra]]
 
 
 def _runs_our_python(venv: Path) -> bool:

@@ -1,106 +1,148 @@
-"""Panels: several people alone, an adjudicator where they disagree, nobody twice."""
+"""A panel of auditors: known items, what each is like, what they dispute."""
 
-from datetime import UTC, datetime
-from typing import Any
+import random
 
 import pytest
-import trio
 
-from monastery.auditor.panel import PanelAuditor
-from monastery.runtime.errors import AuditExpired, AuditFailed
-from monastery.runtime.people import question_of
-from monastery.runtime.records import Answer, Case, Item, Vote
-
-NOW = datetime(2026, 11, 21, 9, 15, tzinfo=UTC)
-Said = tuple[str, dict[str, Any]]
+from monastery.auditor.agreement import alpha
+from monastery.auditor.known import corrected, recall
+from monastery.auditor.panel import Ballot, examine
+from monastery.runtime.errors import BadInput
+from monastery.runtime.records import AuditorDecision
 
 
-class Seats:
-    """A desk at which who sits where is set; a seat that is not set is never filled."""
-
-    def __init__(self, case: Case, **seats: Said) -> None:
-        self.case, self.seats = case, seats
-        self.items: list[Item] = []
-
-    async def ask(self, item: Item) -> Answer | None:
-        """Answer as the seat says."""
-        await trio.lowlevel.checkpoint()
-        self.items.append(item)
-        found = self.seats.get("s" + item.id.rpartition(".")[2])
-        if found is None:
-            return None
-        by, body = found
-        return Answer(item.id, by, NOW, {"digest": self.case.digest, "desk": {}} | body)
-
-    async def withdraw(self, prefix: str) -> None:
-        """Do nothing."""
+def ballot(item: str, auditor: str, decision: AuditorDecision, score: float) -> Ballot:
+    """Return a vote that took a second."""
+    return Ballot(item, auditor, decision, score, 1.0)
 
 
-def _said(decision: str, score: float, **more: Any) -> dict[str, Any]:
-    return {"decision": decision, "score": score, **more}
+def test_recall_against_planted_items() -> None:
+    """Of the bad those stopped, of the good those let through; others' items do not count."""
+    known = {"b1": False, "b2": False, "b3": False, "g1": True}
+    votes = [
+        ("b1", "ann", False),
+        ("b2", "ann", False),
+        ("b3", "ann", True),
+        ("g1", "ann", True),
+        ("other", "ann", True),
+        ("g1", "bob", False),
+        ("other", "cy", False),
+    ]
+    told = recall(votes, known)
+    assert list(told) == ["ann", "bob", "cy"]
+    ann = told["ann"]
+    assert (ann.sensitivity.count, ann.sensitivity.of) == (2, 3)
+    # Two of three: 0.0943 to 0.9916 (Clopper and Pearson).
+    assert (ann.sensitivity.low, ann.sensitivity.high) == pytest.approx((0.0943, 0.9916), abs=1e-4)
+    assert (ann.specificity.value, ann.specificity.of) == (1.0, 1)
+    assert told["bob"].sensitivity.value is None
+    assert (told["bob"].specificity.value, told["bob"].specificity.of) == (0.0, 1)
+    assert told["cy"].specificity.value is None
 
 
-async def _judge(desk: Seats, box: Any, votes: int = 2) -> Vote:
-    panel = PanelAuditor("reviewers", votes, 0.4, 60.0, desk, now=lambda: NOW)
-    return await panel.judge(desk.case, box)
+def test_how_common_bad_items_are_behind_an_imperfect_auditor() -> None:
+    """W. J. Rogan and B. Gladen (1978): what is observed, put right, and cut to a share."""
+    assert corrected(0.1 * 0.8 + 0.9 * 0.05, 0.8, 0.95) == pytest.approx(0.1)
+    assert corrected(0.01, 0.8, 0.95) == 0.0
+    assert corrected(0.9, 0.8, 0.95) == 1.0
+    with pytest.raises(BadInput, match="no better than a lot"):
+        corrected(0.3, 0.4, 0.6)
 
 
-async def test_votes_that_agree_are_the_mean_and_the_most_careful(case: Case, box: Any) -> None:
-    """Each seat is a question of the panel's own, and all of them one opinion."""
-    desk = Seats(
-        case,
-        s1=("ada", _said("approve", 0.9, note="fine")),
-        s2=("bob", _said("escalate", 0.5)),
+def test_what_each_auditor_is_like() -> None:
+    """Votes, approvals, mean score, agreement with the others, and how far above them."""
+    panel = examine(
+        [
+            ballot("1", "ann", "approve", 0.9),
+            ballot("1", "bob", "approve", 0.7),
+            ballot("1", "cy", "reject", 0.2),
+            ballot("2", "ann", "modify", 0.6),
+            ballot("2", "bob", "terminate", 0.0),
+            ballot("3", "ann", "approve", 1.0),
+        ]
     )
-    vote = await _judge(desk, box)
-    assert vote == Vote("reviewers", "escalate", 0.7, "ada: fine")
-    questions = [question_of(item) for item in desk.items]
-    assert {one.opinion for one in questions} == {f"{case.item}.reviewers"}
-    assert all(one.panel and one.asked == "reviewers" for one in questions)
-
-
-@pytest.mark.parametrize(
-    ("one", "two"),
-    [
-        (_said("approve", 0.9), _said("approve", 0.4)),
-        (_said("approve", 0.6), _said("reject", 0.5)),
-        (_said("modify", 0.6, modified_base64="QQ=="), _said("approve", 0.6)),
-        (
-            _said("modify", 0.6, modified_base64="QQ=="),
-            _said("modify", 0.6, modified_base64="Qg=="),
-        ),
-    ],
-)
-async def test_where_they_disagree_an_adjudicator_decides(
-    case: Case, box: Any, one: dict[str, Any], two: dict[str, Any]
-) -> None:
-    """Someone else, of that role; theirs is the panel's vote."""
-    desk = Seats(case, s1=("ada", one), s2=("bob", two), sadjudicator=("eve", _said("reject", 0.2)))
-    assert await _judge(desk, box) == Vote("reviewers", "reject", 0.2)
-    assert question_of(desk.items[-1]).role == "adjudicator"
-
-
-async def test_one_person_is_not_two(case: Case, box: Any) -> None:
-    """Whatever the desk let through, the same name twice is no measurement."""
-    desk = Seats(case, s1=("ada", _said("approve", 0.9)), s2=("ada", _said("approve", 0.9)))
-    with pytest.raises(AuditFailed, match="answered twice"):
-        await _judge(desk, box)
-    adjudged = Seats(
-        case,
-        s1=("ada", _said("approve", 0.9)),
-        s2=("bob", _said("reject", 0.1)),
-        sadjudicator=("ada", _said("approve", 0.9)),
+    assert (panel.items, panel.compared, panel.votes) == (3, 2, 6)
+    ann, bob, cy = panel.members
+    assert (ann.auditor, ann.votes, ann.compared) == ("ann", 3, 2)
+    assert ann.approved == pytest.approx(2 / 3)
+    assert ann.score == pytest.approx(2.5 / 3)
+    assert ann.agrees == pytest.approx((0.5 + 1) / 2)
+    assert ann.leans == pytest.approx(((0.9 - 0.45) + (0.6 - 0.0)) / 2)
+    assert cy.agrees == 0.0
+    assert cy.leans == pytest.approx(0.2 - 0.8)
+    assert bob.known is None
+    approval, decision, score = panel.agreement
+    assert (approval.on, decision.on, score.on) == ("approval", "decision", "score")
+    assert approval.raw == pytest.approx((1 / 3 + 1) / 2)
+    assert decision.raw == pytest.approx((1 / 3 + 0) / 2)
+    assert (score.raw, score.ac1) == (None, None)
+    # Scores are numbers: near ones agree more than far ones.
+    assert score.alpha.value == pytest.approx(
+        alpha([[0.9, 0.7, 0.2], [0.6, 0.0]], "interval").value or 0
     )
-    with pytest.raises(AuditFailed, match="answered twice"):
-        await _judge(adjudged, box)
+    assert approval.alpha.items == decision.alpha.items == score.alpha.items == 2
 
 
-async def test_a_seat_that_stays_empty_expires_and_nonsense_fails(case: Case, box: Any) -> None:
-    """A mean of those who happened to answer would be no measurement."""
-    with pytest.raises(AuditExpired):
-        await _judge(Seats(case, s1=("ada", _said("approve", 0.9))), box)
-    with pytest.raises(AuditFailed, match="score"):
-        await _judge(Seats(case, s1=("ada", _said("approve", 7.0))), box, votes=1)
-    other = Seats(case, s1=("ada", _said("approve", 0.9, digest="0" * 64)))
-    with pytest.raises(AuditFailed, match="another case"):
-        await _judge(other, box, votes=1)
+def test_what_they_dispute_stands_first_where_scores_are_farthest_apart() -> None:
+    """Decisions that differ, be it in kind alone; where all say the same, nothing is disputed."""
+    panel = examine(
+        [
+            ballot("same", "ann", "approve", 1.0),
+            ballot("same", "bob", "approve", 0.1),
+            ballot("near", "ann", "reject", 0.3),
+            ballot("near", "bob", "escalate", 0.2),
+            ballot("far", "ann", "approve", 0.9),
+            ballot("far", "bob", "reject", 0.1),
+        ],
+        {"far": False},
+    )
+    assert [one.item for one in panel.disputed] == ["far", "near"]
+    far, near = panel.disputed
+    assert far.spread == pytest.approx(0.8)
+    assert [vote.auditor for vote in far.ballots] == ["ann", "bob"]
+    assert (far.known, near.known) == (False, None)
+
+
+def test_two_auditors_are_not_enough_to_tell_who_errs() -> None:
+    """The model needs three who voted on the same items; each vote alone is no comparison."""
+    two = [ballot(str(n), who, "approve", 1.0) for n in range(5) for who in ("ann", "bob")]
+    assert all(one.estimated is None for one in examine(two).members)
+    apart = [*two, ballot("alone", "cy", "reject", 0.0)]
+    assert all(one.estimated is None for one in examine(apart).members)
+    three = [*two, ballot("1", "cy", "reject", 0.0)]
+    assert all(one.estimated is not None for one in examine(three).members)
+
+
+def test_who_errs_is_told_from_the_votes_alone() -> None:
+    """One of three lets most bad steps through: the estimate finds it, as known items would."""
+    draw = random.Random(4)
+    rates = {"ann": (0.95, 0.95), "bob": (0.9, 0.9), "cy": (0.3, 0.95)}
+    ballots, known = [], {}
+    for number in range(1200):
+        item = str(number)
+        known[item] = draw.random() < 0.7
+        for who, (sensitivity, specificity) in rates.items():
+            passed = draw.random() < (specificity if known[item] else 1 - sensitivity)
+            ballots.append(ballot(item, who, "approve" if passed else "reject", float(passed)))
+    for member in examine(ballots, known).members:
+        sensitivity, specificity = rates[member.auditor]
+        assert member.estimated is not None
+        assert member.known is not None
+        assert member.estimated.sensitivity == pytest.approx(sensitivity, abs=0.06)
+        assert member.estimated.specificity == pytest.approx(specificity, abs=0.06)
+        assert member.known.sensitivity.low < sensitivity < member.known.sensitivity.high
+        assert member.known.sensitivity.of + member.known.specificity.of == 1200
+
+
+def test_a_second_vote_of_one_auditor_replaces_the_first() -> None:
+    """Nobody agrees with themselves."""
+    panel = examine([ballot("1", "ann", "approve", 1.0), ballot("1", "ann", "reject", 0.0)])
+    assert (panel.votes, panel.compared, panel.disputed) == (1, 0, ())
+    assert panel.members[0].approved == 0.0
+
+
+def test_no_votes_make_an_empty_panel() -> None:
+    """Which is not one that agrees."""
+    panel = examine([])
+    assert (panel.items, panel.members, panel.disputed) == (0, (), ())
+    assert all(one.alpha.value is None for one in panel.agreement)

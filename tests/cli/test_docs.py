@@ -1,6 +1,7 @@
 """The documentation is tested: every command, option and field has its place, and no other has."""
 
 import importlib
+import json
 import re
 import types
 from collections.abc import Iterator
@@ -89,10 +90,16 @@ def test_the_example_is_a_project(tmp_path: Path) -> None:
     assert parse(example.encode(), tmp_path / "p.yaml", on_disk=False).project.name == "answer"
 
 
-def test_the_recipe_for_an_agent_is_a_project(tmp_path: Path) -> None:
-    """As it stands, and with the variables that the page tells of."""
+def test_the_recipes_for_agents_are_projects(tmp_path: Path) -> None:
+    """The first as it stands, the other where it belongs in the first."""
+    from ruamel.yaml import YAML
+
     from monastery.runtime.project_file import parse
 
     text = (DOCS / "agents.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    example, claude = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert parse(example.encode(), tmp_path / "p.yaml", on_disk=False).project.name == "tidy"
+    whole, part = (YAML(typ="safe").load(one) for one in (example, claude))
+    whole["agent"] |= part["agent"]
+    env = parse(json.dumps(whole).encode(), tmp_path / "p.yaml", on_disk=False).project.agent.env
+    assert env == part["agent"]["env"]

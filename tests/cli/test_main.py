@@ -172,7 +172,7 @@ def test_short_commands_start_quickly(cli: Cli, args: tuple[str, ...]) -> None:
 
     Measured: 0.08 s and 0.2 s. Time itself is not asked for: it says how busy the machine is.
     """
-    heavy = "docker", "trio", "httpx", "rich.table", "ruamel.yaml"
+    heavy = "docker", "trio", "httpcore", "rich.table", "ruamel.yaml"
     code = (
         "import sys; sys.argv = ['monastery', *sys.argv[1:]]\n"
         "from monastery.runtime.cli.main import main\n"

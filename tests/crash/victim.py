@@ -1,6 +1,7 @@
 """The process that is killed: `monastery run` as it is, with points around it and a pipe from it.
 
-Forked from a process that has imported everything, so that it starts in milliseconds.
+Forked from a process that has imported everything, so that it starts in milliseconds; or, where
+that has threads, a program: ``python -m tests.crash.victim POINT run PROJECT``.
 """
 
 import os
@@ -93,3 +94,7 @@ def _tell(pipe: int, record: Record) -> None:
     line = f'{{"seq":{record.seq},"at":"{record.at.isoformat()}","body":{event}}}\n'.encode()
     while line:
         line = line[os.write(pipe, line) :]
+
+
+if __name__ == "__main__":
+    _live(sys.argv[2:], Points(sys.argv[1], 1), None)

@@ -54,7 +54,7 @@ def says(script: Bytes) -> Iterator[bytes]:
         yield HELLO
     last, calls = HELLO, 0
     while script:
-        verb = script.below(20)
+        verb = script.below(21)
         number = calls if verb >= 12 else script.pick(_NUMBERS)
         match verb:
             case 0:
@@ -94,16 +94,16 @@ def says(script: Bytes) -> Iterator[bytes]:
                 last = line((wire.Dropped, wire.Cancelled)[script.below(2)](calls))
             case 16 | 17:  # a call with a head of its own making
                 calls += 1
-                what = "propose" if verb == 16 else "model"
+                what = "propose" if verb == 16 else ("model", "web")[script.below(2)]
                 size, head = script.pick(_SIZES), _WORDS[script.below(len(_WORDS))]
                 last = line(wire.Call(calls, what, size, head))  # type: ignore[arg-type]
             case 18:  # a whole proposal
                 calls += 1
                 last = proposal(calls, script.take(script.below(20)), script.below(3))
-            case _:  # a whole model call
+            case _:  # a whole model call, or a whole fetch
                 calls += 1
                 body = _WORDS[script.below(len(_WORDS))]
-                last = model(calls, body)
+                last = (model if verb == 19 else web)(calls, body)
         yield last
 
 
@@ -119,6 +119,11 @@ def proposal(call: int, payload: bytes, evidence: int = 0) -> bytes:
 def model(call: int, body: bytes) -> bytes:
     """Return the lines of a model call."""
     return _whole(call, "model", json.dumps({"what": "model", "sizes": [len(body)]}).encode(), body)
+
+
+def web(call: int, body: bytes) -> bytes:
+    """Return the lines of a fetch from the cached web."""
+    return _whole(call, "web", json.dumps({"what": "web", "sizes": [len(body)]}).encode(), body)
 
 
 def _whole(call: int, what: str, head: bytes, body: bytes) -> bytes:

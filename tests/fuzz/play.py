@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from monastery.runtime.canonical import canonical
 from monastery.runtime.errors import BadInput, BoxDied, BoxError, GuestMisbehaved
-from monastery.runtime.records import BoxLimits, ModelRequest, ProposalRequest
+from monastery.runtime.records import BoxLimits, ModelRequest, ProposalRequest, WebRequest
 from monastery.sandbox import wire
 from monastery.sandbox.link import GuestLink
 from monastery.sandbox.nursery import background
@@ -21,7 +21,7 @@ from monastery.sandbox.stream import Demultiplexer
 from tests.fuzz.guest import Bytes, HostileStream, says
 
 LIMITS = BoxLimits(transcript_bytes=1000, payload_bytes=4096)
-HELD_BYTES = 16 * wire.MODEL_BYTES + 2 * LIMITS.payload_bytes + 4 * LIMITS.transcript_bytes + 65536
+HELD_BYTES = wire.OPEN_BYTES + 2 * LIMITS.payload_bytes + 4 * LIMITS.transcript_bytes + 65536
 
 
 def play(data: bytes) -> None:
@@ -54,7 +54,7 @@ def play_json(data: bytes) -> None:
         pass
     else:
         assert msgspec.json.decode(canonical(value)) == value
-    for what in ("propose", "model"):
+    for what in ("propose", "model", "web"):
         try:
             wire.parse_head(wire.Call(1, what, 1, data))  # type: ignore[arg-type]
         except wire.NotARequest:
@@ -112,7 +112,7 @@ async def _listen(link: GuestLink, late: bool) -> None:
                 assert len(said.payload) <= LIMITS.payload_bytes
                 assert sum(len(one.content) for one in said.evidence) <= LIMITS.payload_bytes
                 proposals.add(said.call)
-            elif isinstance(said, ModelRequest):
+            elif isinstance(said, ModelRequest | WebRequest):
                 assert msgspec.json.decode(canonical(said.body)) == said.body
             else:
                 continue
@@ -161,3 +161,5 @@ def _bounded(link: GuestLink) -> None:
     )
     assert len(link._open) <= wire.MAX_CALLS
     assert len(link._unanswered) <= len(link._open)
+    assert link._open_bytes == sum(one.size_bytes for one in link._open.values()) <= wire.OPEN_BYTES
+    assert link._unread_bytes >= 0

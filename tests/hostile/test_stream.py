@@ -63,13 +63,15 @@ async def end_of(*said: bytes, deaf: bool = False, **options: bool) -> BoxError:
     raise AssertionError
 
 
-ASKS = [line(wire.Call(number, "model", 1, b"{}")) for number in range(1, 18)]
+ASKS = [line(wire.Call(number, "model", 1, b"{}")) for number in range(1, wire.MAX_CALLS + 2)]
+LONG = [line(wire.Call(number, "model", wire.MODEL_BYTES, b"{}")) for number in range(1, 18)]
 BEGUN = line(wire.Call(1, "propose", 9, b"{}"))
 MISBEHAVIOURS = {
     "speaks before hello": ([line(wire.Print(b"x")), HELLO], "hello first"),
     "two proposals": ([HELLO, proposal(1, b"a") + proposal(2, b"b")], "while a proposal was open"),
     "two begun proposals": ([HELLO, BEGUN, line(wire.Call(2, "propose", 9, b"{}"))], "was open"),
-    "interleaved beyond": ([HELLO, *ASKS], "more than 16 calls"),
+    "interleaved beyond": ([HELLO, *ASKS], f"more than {wire.MAX_CALLS} calls"),
+    "more bytes than there is room for": ([HELLO, *LONG], f"more than {wire.OPEN_BYTES} bytes"),
     "a negative size": (
         [HELLO, b'{"op":"call","call":1,"what":"model","size":-1,"head":""}\n'],
         "",
@@ -112,27 +114,28 @@ async def test_a_fork_can_ask_for_nothing():
 
 
 async def test_who_never_listens_comes_to_the_end_of_its_calls():
-    """A deaf guest opens 17 calls and no more; before, its answers blocked the loop for ever."""
-    said = [HELLO, *(model(number, b"{}") for number in range(1, 200))]
+    """A deaf guest opens as many as it may; before, its answers blocked the loop for ever."""
+    said = [HELLO, *(model(number, b"{}") for number in range(1, 400))]
     with trio.fail_after(120):
         end = await end_of(*said, deaf=True)
-    assert "more than 16 calls" in str(end)
+    assert f"more than {wire.MAX_CALLS} calls" in str(end)
 
 
 async def test_who_listens_may_ask_for_ever():
     """An answered call makes room for another, and an answered proposal for the next one."""
-    numbers = range(1, 200)
+    numbers = range(1, 400)
     asked = [proposal(n, b"x") if n % 2 else model(n, b"{}") for n in numbers]
     said = [piece for one in asked for piece in (one, b"")]
     assert isinstance(await end_of(HELLO, *said), BoxDied)
 
 
-async def test_parts_of_sixteen_calls_may_be_interleaved():
+async def test_parts_of_all_calls_may_be_interleaved():
     """Each call is put together from its own parts, in the order in which they become whole."""
     head = b'{"what":"model","sizes":[8]}'
-    calls = [line(wire.Call(number, "model", 8, head)) for number in range(1, 17)]
-    first = [line(wire.Part(number, b'{"n": ')) for number in range(16, 0, -1)]
-    second = [line(wire.Part(number, b"%d}" % (number % 10))) for number in range(1, 17)]
+    numbers = range(1, wire.MAX_CALLS + 1)
+    calls = [line(wire.Call(number, "model", 8, head)) for number in numbers]
+    first = [line(wire.Part(number, b'{"n": ')) for number in reversed(numbers)]
+    second = [line(wire.Part(number, b"%d}" % (number % 10))) for number in numbers]
 
     async def ended() -> BoxError:
         return BoxDied("it ended")
@@ -143,7 +146,7 @@ async def test_parts_of_sixteen_calls_may_be_interleaved():
     async with background() as nursery:
         nursery.start_soon(link._read)
         got = [(await link.receive()).body["n"] for _ in calls]
-    assert got == [number % 10 for number in range(1, 17)]
+    assert got == [number % 10 for number in numbers]
 
 
 LIES = {

@@ -100,6 +100,28 @@ async def test_one_failing_auditor_calls_the_others_off(tmp_path: Path) -> None:
     assert small.events("step.completed")[0].status == "rejected"
 
 
+@pytest.mark.parametrize(
+    ("rules", "score", "verdict"),
+    [
+        ({}, 0.5, "reject"),
+        ({"score": "median"}, 0.7, "reject"),
+        ({"decision": "majority"}, 0.5, "approve"),
+        ({"score": "median", "decision": "majority"}, 0.7, "approve"),
+    ],
+)
+async def test_a_project_says_how_votes_become_one(
+    tmp_path: Path, rules: dict[str, str], score: float, verdict: str
+) -> None:
+    """One auditor against two: by default it is heeded, with median and majority outvoted."""
+    votes = [approve(0.8, "one"), Vote("two", "reject", 0.0), approve(0.7, "three")]
+    auditors = [SetAuditor(vote, name=vote.auditor) for vote in votes]
+    small = Small(tmp_path, notes("one"), auditors, audit=rules)
+    await small.live(small.new())
+    (reward,) = small.events("reward.issued")
+    (gate,) = small.events("gate.decided")
+    assert (reward.score, gate.verdict) == (pytest.approx(score), verdict)
+
+
 async def test_nothing_runs_from_proposal_to_outcome(tmp_path: Path) -> None:
     """While auditors judge and the executor works, the box is frozen; afterwards it is not."""
     seen = []

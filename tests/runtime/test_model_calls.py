@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
-from monastery.policies.provider import Pace, ProviderPolicy
+from monastery.policies.pace import Pace
+from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.errors import BadInput, PolicyFailed
@@ -17,6 +19,7 @@ from monastery.runtime.project import (
     ReplayedPolicySettings,
     ScriptedPolicySettings,
 )
+from monastery.runtime.records import Vote
 from monastery.runtime.replay import recorded_calls
 from monastery.runtime.store import Store
 from tests.provider import Provider, provider
@@ -175,7 +178,7 @@ async def test_a_provider_that_is_not_there_is_an_error_that_the_agent_can_read(
     set_ = settings(server, tries=1).model_copy(update={"openai": "http://127.0.0.1:1"})
     (answer,), _ = await ask(tmp_path, set_)
     assert answer["status"] == 502
-    assert "cannot be reached: ConnectError" in answer["response"]["error"]["message"]
+    assert "cannot be reached: it takes no connection" in answer["response"]["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -288,3 +291,157 @@ async def test_no_more_are_begun_in_a_minute_than_the_project_lets() -> None:
         await pace.turn()
         times.append(trio.current_time() - began)
     assert times == pytest.approx([0.0, 0.0, 60.0, 60.0, 120.0])
+
+
+@pytest.mark.virtual
+async def test_no_more_tokens_are_used_in_a_minute_than_the_project_lets() -> None:
+    """What is under way counts as reckoned, and from its answer on with what it used."""
+    pace, began, times = Pace(None, 100), trio.current_time(), []
+
+    async def turn(reckoned: int) -> int:
+        number = await pace.turn(reckoned)
+        times.append(trio.current_time() - began)
+        return number
+
+    first, second = await turn(60), await turn(40)
+    await trio.sleep(10)
+    pace.settle(first, 30)  # less than was reckoned: there is room for one
+    third = await turn(30)
+    pace.settle(second, 90)
+    pace.settle(third, 5)
+    await turn(1)  # when the thirty and the ninety of the tenth second are a minute old
+    assert times == pytest.approx([0.0, 0.0, 10.0, 70.0])
+
+
+@pytest.mark.virtual
+async def test_a_call_that_waits_for_tokens_goes_on_when_one_used_fewer() -> None:
+    """It need not wait for the end of the minute."""
+    pace, began = Pace(None, 100), trio.current_time()
+    number = await pace.turn(500)  # a call larger than the limit must begin at some time
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pace.turn, 1)
+        await trio.sleep(5)
+        pace.settle(number, 50)
+    assert trio.current_time() - began == pytest.approx(5.0)
+
+
+async def test_tokens_of_a_minute_are_counted_from_the_providers_answers(server: Provider) -> None:
+    """The tokens that it tells, and not those that were reckoned."""
+    policy = ProviderPolicy(settings(server, tokens_per_minute=1_000_000))
+    await policy.call(CALL)
+    await policy.aclose()
+    assert [used for _, used in policy._pace._used.values()] == [10]
+
+
+def test_a_key_with_a_line_in_it_is_said_before_the_run(
+    server: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be another header; and it is not shown."""
+    monkeypatch.setenv("THE_KEY", "sk-1\r\nx: y")
+    with pytest.raises(BadInput, match="THE_KEY holds what no key can") as caught:
+        ProviderPolicy(settings(server, key="THE_KEY"))
+    assert "sk-1" not in str(caught.value)
+
+
+async def test_what_comes_at_a_time_is_bounded_too(server: Provider) -> None:
+    """Three answers of ten MiB find no room for all: who is too much is told so."""
+    long = {"a": "x" * (10 << 20)}
+    together = threading.Barrier(3)
+
+    def usually(asked: Any) -> Any:
+        together.wait(60)
+        return long
+
+    server.usually = usually
+    policy, refused = ProviderPolicy(settings(server)), []
+
+    async def call() -> None:
+        try:
+            await policy.call(CALL)
+        except PolicyFailed as exc:
+            refused.append(str(exc))
+
+    policy._reading_bytes = (192 << 20) - (15 << 20)  # as if many others were being read
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(call)
+    await policy.aclose()
+    assert policy._reading_bytes == (192 << 20) - (15 << 20)
+    assert refused
+    assert all("make fewer calls at a time" in why for why in refused)
+
+
+class Held:
+    """A policy that answers when the box is frozen, with so many bytes."""
+
+    name = "held"
+
+    def __init__(self, size_bytes: int) -> None:
+        self.answer = {"a": "x" * size_bytes}
+        self.go = trio.Event()
+
+    async def call(self, body: Any) -> Any:
+        """Answer when all may."""
+        await self.go.wait()
+        return self.answer
+
+
+async def frozen_answers(home: Path, size_bytes: int) -> tuple[list[Any], Small, list[int]]:
+    """Have ten calls answered while the box is frozen.
+
+    Returns:
+        What the agent heard, its world, and how many calls the store held when each was told.
+    """
+    policy, heard, stored = Held(size_bytes), [], []
+
+    async def ask(inside: Any) -> None:
+        heard.append(await inside.model({"ask": 1}))
+
+    async def agent(inside: Any) -> int:
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask, inside)
+            await trio.testing.wait_all_tasks_blocked()
+            await inside.propose("note", "one", "because")
+        return 0
+
+    class Freezer:
+        """An auditor: while it judges, the box is frozen."""
+
+        name = "freezer"
+
+        async def judge(self, case: Any, box: Any) -> Vote:
+            policy.go.set()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            return Vote("freezer", "approve", 1.0)
+
+    small = Small(home, agent, [Freezer()], policy=policy)
+
+    def watch(record: Any) -> None:
+        if record.event.type == "model.called":
+            with Store.open(home) as store:
+                entries = store.entries(small.run)
+                stored.append(sum(b'"model.called"' in entry.body for entry in entries))
+
+    row = small.new()
+    small.run, small.watch = row.run, watch  # type: ignore[attr-defined]
+    await small.live(row)
+    return heard, small, stored
+
+
+async def test_answers_that_wait_for_a_thaw_are_recorded_together(tmp_path: Path) -> None:
+    """In one append, and each asker has its own; all in the segment after the thaw."""
+    heard, small, stored = await frozen_answers(tmp_path, 10)
+    assert heard == [{"a": "x" * 10}] * 10
+    assert stored == [10] * 10
+    _, second = small.events("segment.started")
+    assert {one.segment for one in small.events("model.called")} == {second.segment}
+
+
+async def test_answers_that_wait_for_a_thaw_are_bounded(tmp_path: Path) -> None:
+    """Nine of twenty MiB wait; the agent is told that there was no room for the tenth."""
+    heard, small, _ = await frozen_answers(tmp_path, 20 << 20)
+    (refused,) = (one["error"] for one in heard if "error" in one)
+    assert refused["type"] == "too_much"
+    assert "make fewer calls at a time" in refused["message"]
+    assert len(heard) == len(small.events("model.called")) == 10

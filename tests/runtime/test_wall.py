@@ -18,6 +18,7 @@ RESPONSES: dict[str, Any] = {"model": "m", "input": "hé"}
 MESSAGES: dict[str, Any] = {**CHAT, "max_tokens": 9}
 BY_API = {"openai.chat": CHAT, "openai.responses": RESPONSES, "anthropic.messages": MESSAGES}
 COUNT = {"anthropic.count_tokens": CHAT}
+FORCED = {"store": False, "stream": False}
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ async def test_a_plain_request_leaves_as_it_is_and_with_no_header_of_the_agents(
     request = {**BY_API, **COUNT}[api]
     answers, calls = await ask(tmp_path, settings(server, api), {"api": api, "request": request})
     (asked,), (answer,), (call,) = server.asked, answers, calls
-    assert asked.body == (request | {"store": False} if api == "openai.responses" else request)
+    assert asked.body == (request | FORCED if api == "openai.responses" else request)
     key = "x-api-key" if api.startswith("anthropic") else "authorization"
     assert KEY in asked.headers[key]
     known = {"host", "content-type", "content-length", "accept", "anthropic-version", key}
@@ -130,6 +131,10 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("store", {"store": True}),
         ("unknown", {"brand_new_field": 1}),
         ("include", {"include": ["file_search_call.results"]}),
+        (
+            "hosted in a namespace",
+            {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "web_search"}]}]},
+        ),
         ("item of another time", _item({"type": "item_reference", "id": "msg_1"})),
         ("computer", _item({"type": "computer_call_output", "call_id": "c", "output": {}})),
         ("approval", _item({"type": "mcp_approval_response", "approve": True})),
@@ -172,6 +177,8 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
             }.items()
         ),
         ("far schema", {"tools": [{"name": "f", "input_schema": FAR_SCHEMA}]}),
+        ("far form", {"output_config": {"format": {"type": "json_schema", "schema": FAR_SCHEMA}}}),
+        ("unknown output", {"output_config": {"effort": "low", "deliver_to": "x"}}),
         (
             "image URL",
             _part({"type": "image", "source": {"type": "url", "url": "https://x.org/a.png"}}),
@@ -300,7 +307,7 @@ async def test_what_agents_always_send_and_nobody_needs_stays_here(
     answers, calls = await ask(tmp_path, settings(server, api), body, empty)
     assert [answer["status"] for answer in answers] == [200, 200]
     for asked in server.asked:
-        assert asked.body == BY_API[api] | ({"store": False} if "responses" in api else {})
+        assert asked.body == BY_API[api] | (FORCED if "responses" in api else {})
     assert "free text" not in str(server.asked)
     assert sorted(calls[0].dropped) == sorted(DROPPED[api])
     assert calls[1].dropped == []
@@ -321,6 +328,7 @@ async def test_what_a_client_adds_to_a_message_of_the_model_stays_here(
 
 CUSTOM = {"name": "f", "description": "d"}
 LARK = {"syntax": "lark", "definition": "start: /a+/"}
+PLAIN = {"name": "f", "parameters": {"type": "object"}}
 
 
 @pytest.mark.parametrize(
@@ -361,17 +369,50 @@ LARK = {"syntax": "lark", "definition": "start: /a+/"}
                 ],
             },
         ),
+        (
+            "openai.responses",
+            {
+                "tools": [
+                    {
+                        "type": "namespace",
+                        "name": "mcp__x",
+                        "tools": [{"type": "function", **PLAIN}],
+                    }
+                ],
+                "input": [
+                    {
+                        "type": "function_call",
+                        "call_id": "c",
+                        "namespace": "mcp__x",
+                        "name": "f",
+                        "arguments": "{}",
+                    },
+                    {"type": "function_call_output", "call_id": "c", "output": "done"},
+                ],
+            },
+        ),
     ],
 )
-async def test_custom_tools_are_the_agents_own_and_pass(
+async def test_the_agents_own_tools_pass_in_every_form(
     tmp_path: Path, server: Provider, api: str, more: dict[str, Any]
 ) -> None:
-    """Tools that get a text: with what was called, and what came of it, word for word."""
+    """Tools that get a text, tools in a namespace: with each call and its result, word for word."""
     body = {"api": api, "request": {**BY_API[api], **more}}
     (answer,), _ = await ask(tmp_path, settings(server, api), body)
     assert answer["status"] == 200, answer
     for name, value in more.items():
         assert server.asked[0].body[name] == value
+
+
+async def test_effort_and_form_of_an_answer_pass(tmp_path: Path, server: Provider) -> None:
+    """What coding agents set by default, and what says that the answer is JSON."""
+    form = {"type": "json_schema", "schema": {"type": "object"}}
+    output = {"effort": "high", "format": form}
+    request = {**MESSAGES, "output_config": output, "thinking": {"type": "adaptive"}}
+    body = {"api": "anthropic.messages", "request": request}
+    (answer,), _ = await ask(tmp_path, settings(server, "anthropic.messages"), body)
+    assert answer["status"] == 200, answer
+    assert server.asked[0].body == request
 
 
 async def test_a_conversation_with_tools_is_passed_on_whole(

@@ -88,7 +88,11 @@ def opened() -> Opened:
         **limits,
     ):
         run = run or RunId(f"test-{uuid.uuid4().hex[:12]}")
-        offers = {"gateway": gateway, "web": web, "steps": tuple(steps)}
+        offers = {
+            "gateway": gateway,
+            "web": web,
+            "steps": tuple((kind, f"what {kind} takes") for kind in steps),
+        }
         spec = BoxSpec(image, BoxLimits(**limits), tuple(files), waive=tuple(waive), **offers)
         try:
             async with sandbox.open(run, spec) as box:

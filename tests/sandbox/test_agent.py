@@ -6,7 +6,14 @@ import pytest
 import trio
 
 from monastery.runtime.errors import BadInput
-from monastery.runtime.records import AgentExited, Evidence, ModelRequest, ProposalRequest
+from monastery.runtime.records import (
+    AgentExited,
+    Evidence,
+    ModelCancelled,
+    ModelRequest,
+    ProposalRequest,
+)
+from monastery.sandbox import wire
 
 OUTCOME = {"status": "done", "kind": "k", "step": 1, "content": {"x": [1]}, "feedback": None}
 
@@ -142,7 +149,7 @@ async def test_a_large_call_arrives_whole(sandbox, opened, program):
 
 
 async def test_a_dead_asker_is_no_error(sandbox, opened, program):
-    """An answer to a process that was killed goes nowhere, and the next call works."""
+    """A killed process's call is cancelled and its answer goes nowhere; the next call works."""
     text = """
 import subprocess, monastery_box as m
 child = subprocess.Popen(["python3", "-c", "import monastery_box as m; m.model({'child': 1})"])
@@ -155,7 +162,9 @@ m.model({"after": 1})
         calls = [await box.receive(), await box.receive()]
         bodies = {next(iter(call.body)): call.call for call in calls}
         await box.answer(bodies["ready"], {})
-        assert (await box.receive()).body == {"after": 1}
+        told = [await box.receive(), await box.receive()]
+        assert ModelCancelled(bodies["child"]) in told
+        assert {"after": 1} in [one.body for one in told if isinstance(one, ModelRequest)]
         await box.answer(bodies["child"], {})
         await box.answer(999, {})
         assert (await box.run(["true"])).exit_code == 0
@@ -195,19 +204,19 @@ print(ask(head(what="propose", sizes=[1], names=[], kind=7, rationale="r") + b"a
 
 
 async def test_too_many_calls_at_once_are_refused(sandbox, opened, program):
-    """A box may have 16 calls open; more are refused in the box, and the box lives."""
-    text = """
+    """A box may have so many calls open; more are refused in the box, and the box lives."""
+    text = f"""
 import threading, monastery_box as m
 def call():
-    try: m.model({})
+    try: m.model(dict())
     except m.Refused as error: print("refused", error)
-threads = [threading.Thread(target=call) for _ in range(20)]
+threads = [threading.Thread(target=call) for _ in range({wire.MAX_CALLS + 4})]
 for t in threads: t.start()
 for t in threads: t.join()
 """
     async with opened(sandbox) as box:
         await program(box, text)
-        calls = [await box.receive() for _ in range(16)]
+        calls = [await box.receive() for _ in range(wire.MAX_CALLS)]
         for call in calls:
             await box.answer(call.call, {})
         said = await box.receive()
@@ -215,6 +224,30 @@ for t in threads: t.join()
             await box.answer(said.call, {})
             said = await box.receive()
         assert said == AgentExited(0)
+
+
+async def test_calls_that_are_too_long_together_are_refused(sandbox, opened, program):
+    """Sixteen of the longest find room; one more is refused in the box, and a proposal is not."""
+    text = f"""
+import threading, monastery_box as m
+long = dict(a="x" * ({wire.MODEL_BYTES} - 20))
+def call():
+    try: m.model(long)
+    except m.Refused as error: print("refused", error)
+threads = [threading.Thread(target=call) for _ in range(17)]
+for t in threads: t.start()
+print(m.propose("k", "p" * 1000, "r")["status"])
+for t in threads: t.join()
+"""
+    async with opened(sandbox) as box:
+        await program(box, text)
+        asked = [await box.receive() for _ in range(17)]
+        for one in asked:
+            await box.answer(one.call, {"status": "done"})
+        assert await box.receive() == AgentExited(0)
+        refused, done = sorted(box.take_transcript().text.splitlines(), reverse=True)
+        assert refused.startswith(b"refused calls of ")
+        assert done == b"done"
 
 
 async def test_a_transcript_keeps_the_beginning_and_the_end(sandbox, opened, program):

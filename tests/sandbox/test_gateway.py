@@ -200,7 +200,7 @@ say(get("/v1/models")[1]["data"][1]["id"], get("/v1/models/a/b")[1]["id"], get("
         assert await _said(box) == [["a/b", "a/b", 404]]
 
 
-async def test_sixty_four_at_once_wait_in_the_box_and_a_proposal_still_gets_out(
+async def test_those_for_whom_there_is_no_room_wait_in_the_box_and_a_proposal_gets_out(
     sandbox, opened, program
 ):
     """The guest never has more calls open than it may, nobody is refused, each gets its own."""
@@ -211,7 +211,7 @@ import monastery_box
 def one(number):
     status, _, body = post("/v1/messages", {"n": number})
     assert (status, json.loads(body)) == (200, {"n": number}), (status, body)
-threads = [threading.Thread(target=one, args=(number,)) for number in range(64)]
+threads = [threading.Thread(target=one, args=(number,)) for number in range(150)]
 for thread in threads: thread.start()
 while not os.path.exists("go"): time.sleep(0.01)
 say(monastery_box.propose("k", "p", "r")["status"])
@@ -226,22 +226,23 @@ for thread in threads: thread.join()
         assert isinstance(proposed, ProposalRequest)
         await box.answer(proposed.call, {"status": "done"})
         seen = []
-        while len(seen) < 64:
+        while len(seen) < 150:
             asked = held.pop() if held else await box.receive()
             seen.append(asked.body["request"]["n"])
             await box.answer(asked.call, {"status": 200, "response": asked.body["request"]})
         assert await _said(box) == [["done"]]
-        assert sorted(seen) == list(range(64))
+        assert sorted(seen) == list(range(150))
 
 
 async def test_who_asks_without_http_too_leaves_the_gateway_waiting(sandbox, opened, program):
     """When others of the box hold all calls, a request waits for room and is not refused."""
     text = (
         TALK
+        + f"calls = {wire.MAX_CALLS}"
         + """
 import monastery_box
 def ask(): monastery_box.model({})
-threads = [threading.Thread(target=ask) for number in range(16)]
+threads = [threading.Thread(target=ask) for number in range(calls)]
 for thread in threads: thread.start()
 while not os.path.exists("go"): time.sleep(0.01)
 say(post("/v1/messages", {})[0])
@@ -263,13 +264,14 @@ async def test_a_client_that_hangs_up_in_the_queue_is_never_heard_of(sandbox, op
     """Its turn goes to the next: nobody thinks, and pays, for an answer that nobody awaits."""
     text = (
         TALK
+        + f"calls = {wire.MAX_CALLS - 4}"
         + """
 import monastery_box
 def begin(number):
     made = http.client.HTTPConnection(url.hostname, url.port)
     made.request("POST", "/v1/messages", json.dumps({"n": number}))
     return made
-first = [begin(number) for number in range(12)]
+first = [begin(number) for number in range(calls)]
 while not os.path.exists("go"): time.sleep(0.01)
 begin("gone").close()
 for _ in range(3): post("/v1/nothing", {})  # the server has seen all that came before
@@ -280,7 +282,7 @@ say(begin("last").getresponse().status)
     )
     async with opened(sandbox, gateway=True) as box:
         await program(box, text)
-        held = [await box.receive() for _ in range(12)]
+        held = [await box.receive() for _ in range(wire.MAX_CALLS - 4)]
         await box.write_file("go", b"")
         closed = await box.receive()
         assert isinstance(closed, ProposalRequest)

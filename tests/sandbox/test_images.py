@@ -14,6 +14,7 @@ from monastery.runtime.records import BoxLimits, BoxSpec, Packages, RunId
 from monastery.sandbox.box import DockerSandbox
 from monastery.sandbox.engine import RUN_LABEL, Engine
 from monastery.sandbox.images import REPOSITORY, Images, name_of
+from monastery.sandbox.packages import last
 
 BASE = "monastery-box:latest"
 
@@ -133,3 +134,11 @@ async def test_an_image_without_debian_is_refused(tmp_path: Path) -> None:
     finally:
         client.images.remove(name, force=True)
         client.close()
+
+
+def test_what_went_wrong_is_told_by_the_line_that_says_it() -> None:
+    """Also where a program ends with a traceback; a mirror's password is told to nobody."""
+    said = "Get:1 x\nE: one\nsome\nERROR: two https://me:secret@mirror.example/x\n"
+    assert last(said) == "E: one; ERROR: two https://mirror.example/x"
+    assert last("ERROR: Exception:\nTraceback …\nValueError: three\n") == "ValueError: three"
+    assert last("\n") == "it said nothing"

@@ -104,9 +104,10 @@ MISBEHAVIOURS = {
     "cancelled half a call": [HELLO, call(1, 1), b'{"op":"cancelled","call":1}\n'],
     "cancelled proposal": [HELLO, *proposed(1), b'{"op":"cancelled","call":1}\n'],
     "cancelled twice": [HELLO, *asked(1), *[b'{"op":"cancelled","call":1}\n'] * 2],
-    "too many calls": [HELLO, *(call(n, 1) for n in range(1, 18))],
-    "exits for ever": [HELLO, b'{"op":"exited","code":0}\n' * 100],
-    "asks and never listens": [HELLO, *(call(n, 0) for n in range(1, 100))],
+    "too many calls": [HELLO, *(call(n, 1) for n in range(1, wire.MAX_CALLS + 2))],
+    "calls too long together": [HELLO, *(call(n, wire.MODEL_BYTES) for n in range(1, 18))],
+    "exits for ever": [HELLO, b'{"op":"exited","code":0}\n' * 400],
+    "asks and never listens": [HELLO, *(call(n, 0) for n in range(1, 400))],
     "a line without end": [HELLO, *[b"x" * 65536] * 20],
 }
 
@@ -115,6 +116,64 @@ MISBEHAVIOURS = {
 async def test_a_guest_that_breaks_the_rules_is_found_out(name):
     """Each rule of the stream is enforced by the side that may trust itself."""
     assert isinstance(await end_of(*MISBEHAVIOURS[name]), GuestMisbehaved)
+
+
+async def test_open_calls_hold_a_bounded_number_of_values():
+    """Empty lists take thirty times their text: the seventeenth such call is told to wait."""
+    body = b'{"a":[' + b"[]," * (wire.VALUES - 10) + b"0]}"
+    head = b'{"what":"model","sizes":[%d]}' % len(body)
+
+    def whole(number: int) -> Iterable[bytes]:
+        yield call(number, len(body), head)
+        for at in range(0, len(body), wire.CHUNK_BYTES):
+            part = body[at : at + wire.CHUNK_BYTES]
+            yield msgspec.json.encode(wire.Part(number, part)) + b"\n"
+
+    said = [HELLO, *(piece for number in range(1, 18) for piece in whole(number)), *asked(18)]
+    stream = PlayedStream(said, b"")
+    link = GuestLink(stream, BoxLimits(), why_ended=died)
+    async with background() as nursery:
+        nursery.start_soon(link._read)
+        nursery.start_soon(link._write)
+        got = [(await link.receive()).call for _ in range(17)]  # type: ignore[union-attr]
+        assert got == [*range(1, 17), 18]
+        with pytest.raises(BoxDied):
+            await link.receive()
+    assert b"wait for answers" in stream.heard
+
+
+class DeafStream(PlayedStream):
+    """A guest that reads nothing."""
+
+    async def send_all(self, data: bytes) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.virtual
+async def test_answers_that_nobody_reads_wait_and_a_freeze_lets_them_go():
+    """What is handed over for a deaf guest is bounded; the loop never waits for it."""
+    said = [HELLO, *(piece for number in range(1, 20) for piece in asked(number)), *proposed(20)]
+    link = GuestLink(DeafStream(said, b"never"), BoxLimits(), why_ended=died)
+    long = {"a": "x" * (wire.ANSWER_BYTES - 100)}
+    answered = []
+
+    async def answer(number: int) -> None:
+        await link.answer(number, long)
+        answered.append(number)
+
+    async with background() as nursery:
+        for piece in said:
+            for each in wire.Lines().feed(piece):
+                link._take(wire.decode(each))
+        nursery.start_soon(link._write)
+        for number in range(1, 20):
+            nursery.start_soon(answer, number)
+        await trio.sleep(1.0)
+        assert len(answered) == 18  # the first is being written, and one more may go over the limit
+        await link.answer(20, {"status": "done"})
+        link.frozen = True
+        await trio.sleep(1.0)
+        assert len(answered) == 19
 
 
 async def test_the_end_of_the_stream_is_the_end_of_the_box():

@@ -105,7 +105,8 @@ async def test_a_step_is_proposed_and_its_outcome_told(sandbox, opened, program,
     """The exact payload, rationale and evidence go out; what came of it comes back as it is."""
     begun = "" if version == "2026-07-28" else f"begin({version!r}); META.clear()"
     arguments = {"kind": "note", "rationale": "because", "payload": "hé", "evidence": ["agent.py"]}
-    text = f"{TALK}{begun}\nask('tools/call', now(name='propose_step', arguments={arguments!r}))"
+    text = f"{TALK}{begun}\nask('tools/list', now())\n"
+    text += f"ask('tools/call', now(name='propose_step', arguments={arguments!r}))"
     async with opened(sandbox, steps=("note",)) as box:
         await program(box, text)
         asked = await box.receive()
@@ -113,7 +114,12 @@ async def test_a_step_is_proposed_and_its_outcome_told(sandbox, opened, program,
         assert (asked.kind, asked.payload, asked.rationale) == ("note", "hé".encode(), "because")
         assert [(e.name, e.content) for e in asked.evidence] == [("agent.py", text.encode())]
         await box.answer(asked.call, OUTCOME)
-        result = (await _heard(box))[-1]["result"]
+        *_, listed, told = await _heard(box)
+        names = [tool["name"] for tool in listed["result"]["tools"]]
+        assert names == ["propose_step"], "what the project has not is not offered"
+        told_of = listed["result"]["tools"][0]["description"]
+        assert told_of.endswith("What each kind takes:\n- note: what note takes")
+        result = told["result"]
         assert json.loads(result["content"][0]["text"]) == OUTCOME
         assert result["isError"] is False
         assert result.get("structuredContent") == (OUTCOME if version == "2026-07-28" else None)
@@ -126,7 +132,8 @@ async def test_a_question_files_and_pages(docker_sandbox, opened, program):
         "open('a.txt', 'w').write('x')\n"
         "more = {'kind': 'file', 'rationale': 'r', 'files': ['a.txt']}\n"
         "ask('tools/call', now(name='propose_step', arguments=more))\n"
-        "ask('tools/call', now(name='web_get', arguments={'url': 'a', 'offset': 3}))\n"
+        "page = {'url': 'a', 'offset': 3, 'limit': 7, 'links': True}\n"
+        "ask('tools/call', now(name='web_get', arguments=page))\n"
         "ask('tools/call', now(name='web_search', arguments={'words': 'a'}))\n"
     )
     async with opened(docker_sandbox, web=True) as box:
@@ -139,7 +146,7 @@ async def test_a_question_files_and_pages(docker_sandbox, opened, program):
         await box.answer(asked.call, OUTCOME)
         asked = await box.receive()
         assert isinstance(asked, WebRequest)
-        assert (asked.body["get"], asked.body["offset"]) == ("a", 3)
+        assert asked.body == {"get": "a", "raw": False, "links": True, "offset": 3, "limit": 7}
         await box.answer(asked.call, {"text": "a page", "next": None})
         asked = await box.receive()
         await box.answer(asked.call, {"error": {"type": "web_failed", "message": "it broke"}})
@@ -215,7 +222,11 @@ async def test_while_a_step_waits_others_are_answered_and_progress_is_told(
         "more = {'kind': 'note', 'rationale': 'r', 'payload': 'p'}\n"
         "call = {'name': 'propose_step', 'arguments': more}\n"
         "send({'jsonrpc': '2.0', 'id': 'a', 'method': 'tools/call', 'params': now(**call)})\n"
-        "ask('ping'); hear(); open('told', 'w').close(); hear()\n"
+        "send({'jsonrpc': '2.0', 'id': 1, 'method': 'ping', 'params': {}})\n"
+        "while hear().get('id') != 1: pass\n"
+        "hear()  # of the progress: nothing else is under way\n"
+        "open('told', 'w').close()\n"
+        "while hear().get('id') != 'a': pass\n"
     )
     async with opened(sandbox) as box:
         await program(box, text)
@@ -223,10 +234,12 @@ async def test_while_a_step_waits_others_are_answered_and_progress_is_told(
         while (await box.run(["test", "-e", "told"])).exit_code:
             pass
         await box.answer(asked.call, OUTCOME)
-        pong, progress, done = await _heard(box)
+        *heard, done = await _heard(box)
+        (pong,) = [one for one in heard if "id" in one]
         assert pong["result"] == {}
-        assert progress["method"] == "notifications/progress"
-        assert (progress["params"]["progressToken"], progress["params"]["progress"]) == ("p", 1)
+        progress = [one["params"] for one in heard if "id" not in one]
+        assert [one["progress"] for one in progress] == [*range(1, len(progress) + 1)]
+        assert {one["progressToken"] for one in progress} == {"p"}
         assert (done["id"], done["result"]["structuredContent"]) == ("a", OUTCOME)
 
 
@@ -240,6 +253,7 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
         "send(dict(gone, jsonrpc='2.0'))\n"
         "ask('ping', id=2); open('gone', 'w').close()\n"
         "while 'did not wait' not in str(ask('tools/call', now(**call), id=3)): pass\n"
+        "ask('tools/call', now(**call), id=4)\n"
     )
     async with opened(sandbox) as box:
         await program(box, text)
@@ -249,11 +263,35 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
                 pass
             step += 1
             await box.answer(asked.call, {**OUTCOME, "step": step})
-        last = json.loads(box.take_transcript().text.splitlines()[-1])
-        own, other = last["result"]["content"]
-        assert json.loads(own["text"])["step"] == step > 1
+        *_, both, last = map(json.loads, box.take_transcript().text.splitlines())
+        own, other = both["result"]["content"]
+        assert json.loads(own["text"])["step"] == step - 1 > 1
         assert other["text"].startswith("A step that you did not wait for ended so: ")
         assert '"step": 1' in other["text"]
+        assert len(last["result"]["content"]) == 1, "it is told once"
+
+
+async def test_only_the_call_that_is_named_is_given_up(docker_sandbox, opened, program):
+    """1 and "1" are two calls; what is not open cannot be given up beforehand."""
+    text = TALK + (
+        "more = {'kind': 'note', 'rationale': 'r', 'payload': 'p'}\n"
+        "call = {'name': 'propose_step', 'arguments': more}\n"
+        "def cancel(id):\n"
+        "    gone = {'method': 'notifications/cancelled', 'params': {'requestId': id}}\n"
+        "    send(dict(gone, jsonrpc='2.0'))\n"
+        "cancel(1)\n"
+        "send({'jsonrpc': '2.0', 'id': 1, 'method': 'tools/call', 'params': now(**call)})\n"
+        "cancel('1'); ask('ping', id=2); open('gone', 'w').close(); hear()\n"
+    )
+    async with opened(docker_sandbox) as box:
+        await program(box, text)
+        asked = await box.receive()
+        while (await box.run(["test", "-e", "gone"])).exit_code:
+            pass
+        await box.answer(asked.call, OUTCOME)
+        pong, told = await _heard(box)
+        assert (pong["id"], told["id"]) == (2, 1)
+        assert told["result"]["structuredContent"] == OUTCOME
 
 
 async def test_a_batch_is_answered_in_the_one_version_that_has_them(

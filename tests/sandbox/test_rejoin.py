@@ -21,6 +21,7 @@ from monastery.runtime.records import (
     ModelRequest,
     ProposalRequest,
     RunId,
+    WebRequest,
 )
 from monastery.sandbox import guestbox, link
 from monastery.sandbox.box import DockerSandbox
@@ -33,7 +34,7 @@ from monastery.sandbox.box import DockerSandbox
 
 async def live(image, run, home, local, agent, until):
     async with DockerSandbox(home=Path(home), local=local == "local").open(
-        RunId(run), BoxSpec(image, BoxLimits(alone_seconds=120.0), gateway=True)
+        RunId(run), BoxSpec(image, BoxLimits(alone_seconds=120.0), gateway=True, web=True)
     ) as box:
         await box.write_file("agent.py", agent.encode())
         await box.start_agent(["python3", "-u", "agent.py"], env={}, history=b"[]")
@@ -43,6 +44,12 @@ async def live(image, run, home, local, agent, until):
         elif until == "frozen":
             asked = await box.receive()
             await box.freeze()
+            print("asked", asked.call, flush=True)
+        elif until == "half an answer":
+            asked = await box.receive()
+            half = b'{"op":"answer","call":%d,"reply":{"ok":{"title":"' % asked.call
+            box.link._beats = 0  # a beat would end the line
+            await box.link._stream.send_all(half)
             print("asked", asked.call, flush=True)
         else:
             while not (await box.run(["test", "-e", until])).exit_code == 0:
@@ -79,6 +86,20 @@ for number in (1, 2):
     made.request("POST", "/v1/messages", '{"number": %d}' % number)
     assert made.getresponse().status == 200
 """
+
+FETCHES = """
+from monastery_box import web_get, web_search
+assert web_get("first")["text"] == "a page"
+assert web_search("second")["results"] == []
+"""
+PAGE = {
+    "url": "first",
+    "title": "",
+    "type": "text/plain",
+    "text": "a page",
+    "size": 6,
+    "next": None,
+}
 
 
 class World:
@@ -186,6 +207,24 @@ async def test_a_request_to_the_model_outlives_the_runtime_that_carried_it(world
             assert isinstance(again, ModelRequest)
             assert again.body == {"api": "anthropic.messages", "request": {"number": number}}
             await box.answer(again.call, {"status": 200, "response": {}})
+        assert await box.receive() == AgentExited(0)
+
+
+@pytest.mark.deadline(120)
+@pytest.mark.parametrize("until", ["proposal", "half an answer"])
+async def test_a_fetch_outlives_the_runtime_that_carried_it(world, until):
+    """Open when it died, it is asked again; the agent, which waits, has its page from the next."""
+    with world.runtime(FETCHES, until) as (_, call):
+        pass
+    async with world.joined() as box:
+        assert await box.rejoin()
+        asked = await box.receive()
+        assert isinstance(asked, WebRequest)
+        assert (str(asked.call), dict(asked.body)["get"]) == (call, "first")
+        await box.answer(asked.call, PAGE)
+        asked = await box.receive()
+        assert dict(asked.body)["search"] == "second"
+        await box.answer(asked.call, {"results": [], "matches": 0, "complete": True})
         assert await box.receive() == AgentExited(0)
 
 

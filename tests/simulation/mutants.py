@@ -209,11 +209,14 @@ BUGS = (
         "runtime/calls.py",
         (
             (
-                "        await run.journal.append(\n",
-                "        await box.answer(asked.call, answer)\n"
-                "        await trio.sleep(1)\n        await run.journal.append(\n",
+                "        await run.journal.append(*events, blobs=blobs)\n"
+                "        for one in carried:\n"
+                "            await self._box.answer(one.asked.call, one.response)\n",
+                "        for one in carried:\n"
+                "            await self._box.answer(one.asked.call, one.response)\n"
+                "        await trio.sleep(1)\n"
+                "        await run.journal.append(*events, blobs=blobs)\n",
             ),
-            ("        )\n        await box.answer(asked.call, answer)\n", "        )\n"),
         ),
     ),
     Bug(
