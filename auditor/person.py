@@ -1,7 +1,8 @@
 """An auditor who is a person: the case is put on the desk, and the answer is held to the rules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from monastery.auditor.votes import parse_vote
 from monastery.runtime.cases import shown
@@ -19,6 +20,7 @@ class PersonAuditor:
         timeout_seconds: How long the question stays open.
         desk: Where it is put.
         now: The clock.
+        wants: What is wanted of the desk; see `monastery.runtime.people.question_of`.
     """
 
     def __init__(
@@ -27,10 +29,12 @@ class PersonAuditor:
         timeout_seconds: float,
         desk: Desk,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wants: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         self._timeout_seconds = timeout_seconds
         self._desk = desk
+        self._wants = {} if wants is None else {"desk": dict(wants)}
         self._now = now
 
     async def judge(self, case: Case, box: Forkable) -> Vote:
@@ -48,13 +52,14 @@ class PersonAuditor:
                 purpose="audit",
                 created=now,
                 deadline=now + timedelta(seconds=self._timeout_seconds),
-                body={**shown(case), "for": self.name},
+                body={**shown(case), "for": self.name, **self._wants},
             )
         )
         if answer is None:
             raise AuditExpired(f"nobody answered within {self._timeout_seconds:g} s")
         body = dict(answer.body)
         digest = body.pop("digest", None)
+        body.pop("desk", None)  # the ballots behind it, which are the record's and no vote
         if digest != case.digest:
             # Without the digests: this line goes into the journal, and what was shown could be
             # guessed from its hash after it was erased.

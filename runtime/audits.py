@@ -7,18 +7,21 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import trio
 
 from monastery.runtime import recall
+from monastery.runtime.canonical import sha256
 from monastery.runtime.cases import core, make_case, shown
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.events import AuditScored, AuditShown, AuditUnmeasured, AuditVoted
 from monastery.runtime.gate import aggregate
 from monastery.runtime.ports import Auditor, Cell, Forkable
 from monastery.runtime.records import (
+    Answer,
     AuditResult,
     Case,
     Decision,
@@ -41,7 +44,7 @@ async def show(run: Run, proposal: Proposal, earlier: Sequence[EarlierStep]) -> 
         proposal,
         rendering=run.world.executors[proposal.kind].render(proposal.payload),
         # Who is asked about an unknown outcome is nothing to judge a proposal by.
-        settings=run.project.steps[proposal.kind].model_dump(mode="json", exclude={"unknown"}),
+        settings=_settings(run, proposal.kind),
         earlier=earlier,
     )
     told = run.story.by_id[proposal.segment].shown
@@ -51,6 +54,13 @@ async def show(run: Run, proposal: Proposal, earlier: Sequence[EarlierStep]) -> 
             AuditShown(segment=proposal.segment, case=run.journal.ref(body)), blobs=[body]
         )
     return case
+
+
+def _settings(run: Run, kind: str) -> dict[str, Any]:
+    settings = run.project.steps[kind]
+    # What is not set is left out: a question that waits since an earlier version stays the same.
+    left_out = {"unknown"} if settings.irreversible else {"unknown", "irreversible"}
+    return settings.model_dump(mode="json", exclude=left_out)
 
 
 def _seen(run: Run, case: Case) -> Sha256:
@@ -132,6 +142,61 @@ async def escalate(run: Run, case: Case) -> Decision:
     if answer is None:
         return Decision("expired", by="the clock", payload=None)
     return _gate_answer(answer.by, answer.body, proposal.payload)
+
+
+async def approved_by_two(run: Run, case: Case, decision: Decision) -> Decision:
+    """Have two different people approve a step that cannot be taken back; else it is not done.
+
+    They see the very bytes that would be used. Who decided at the gate already is one of them.
+    """
+    assert decision.payload is not None, "what is carried out has bytes"
+    earlier = {decision.by} if decision.by not in ("gate", "audit") else set[str]()
+    payload = decision.payload
+    body = shown(case) | {
+        "rendering": run.world.executors[case.proposal.kind].render(payload),
+        "payload_base64": base64.b64encode(payload).decode(),
+        "payload_sha256": sha256(payload),
+    }
+    now = datetime.now(UTC)
+    answers: list[Answer | None] = []
+
+    async def ask(number: int) -> None:
+        segment = case.proposal.segment
+        item = Item(
+            id=ItemId(f"{segment}.gate.{number}"),
+            run=run.id,
+            purpose="gate",
+            created=now,
+            deadline=now + timedelta(seconds=run.project.audit.escalate_seconds),
+            body=body
+            | {
+                "reason": "It cannot be taken back: two people must approve it.",
+                "desk": {"opinion": f"{segment}.gate", "not": sorted(earlier)},
+            },
+        )
+        answer = await run.desk.ask(item)
+        answers.append(answer)
+        if answer is None or _gate_answer(answer.by, answer.body, payload).verdict != "approve":
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1 + len(earlier), 3):
+            nursery.start_soon(ask, number)
+    await run.desk.withdraw(f"{case.proposal.segment}.gate.")
+    given = [answer for answer in answers if answer is not None]
+    for one in (_gate_answer(answer.by, answer.body, payload) for answer in given):
+        if one.verdict == "terminate":
+            return one
+        if one.verdict != "approve":  # other bytes would be bytes that only one of them has seen
+            return Decision("reject", by=one.by, payload=None, feedback=one.feedback)
+    if len(given) < len(answers):
+        return Decision("expired", by="the clock", payload=None)
+    people = earlier | {answer.by for answer in given}
+    if len(people) < 2:
+        return Decision(
+            "reject", by=people.pop(), payload=None, feedback="one person approved twice"
+        )
+    return replace(decision, by=" and ".join(sorted(people)))
 
 
 def _gate_answer(by: str, body: Mapping[str, Any], payload: bytes) -> Decision:

@@ -75,6 +75,10 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        """Keep others from writing until the block ends; a block within a block is part of it."""
+        if self._db.in_transaction:
+            yield
+            return
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:

@@ -77,7 +77,8 @@ class StoreDesk:
         set counts: whoever sets the machine's clock makes nothing expire, and keeps nothing open.
         """
         left = math.inf if item.deadline is None else (item.deadline - self._now()).total_seconds()
-        ends, seen = trio.current_time() + left, None
+        ends = trio.current_time() + left
+        seen: tuple[int, int] | None = None
         while True:
             # The clock is read first: an answer given in time counts, even if nobody was there to
             # take it.
@@ -86,14 +87,19 @@ class StoreDesk:
             if late or version != seen:
                 seen = version
                 answer = self._store.answered(item.id)
-                if answer is not None:
+                if answer is not None and (late or self._due(answer)):
                     return await self._take(item, answer)
+                if answer is not None:  # its author may still correct it
+                    seen = None
                 if self._store.item(item.id).state != "open":
                     return None
             if late:
                 await self._close(item, "expired")
                 return None
             await trio.sleep(POLL_SECONDS)
+
+    def _due(self, answer: Answer) -> bool:
+        return answer.due is None or self._now() >= answer.due
 
     async def _take(self, item: Item, answer: Answer) -> Answer:
         body = canonical(answer.body)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from monastery.runtime.project import REQUIREMENT
+from monastery.runtime.project import REQUIREMENT, SENTENCE
 from monastery.runtime.yaml_lines import Fault, Lined, Place
 
 T = TypeVar("T", bound=BaseModel)
@@ -41,6 +41,7 @@ _PATTERNS = {
     r"^[a-z0-9][a-z0-9-]{0,39}$": "lower-case letters, digits and hyphens, at most 40",
     r"^[a-z0-9][a-z0-9+.-]+$": "the name of a Debian package",
     REQUIREMENT: "a package as pip takes it, `name` or `name==1.0`; no options and no addresses",
+    SENTENCE: "a sentence on one line, at most 300 characters",
     r"^https?://[^\s@?#]+$": "http:// or https://, a host and a path; no user and no query",
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Literal
 
+from monastery.runtime.project import AuditSettings
 from monastery.runtime.records import (
     AuditorDecision,
     AuditResult,
@@ -61,6 +62,23 @@ def aggregate(
         modified=modified.pop() if result == "modify" else None,
         note=note,
     )
+
+
+def feedback_for(settings: AuditSettings, note: str | None) -> str | None:
+    """Return what of the auditors' notes the agent is told.
+
+    Args:
+        settings: The project's.
+        note: What came with the decision: a note, or a line ``NAME: note`` for each vote.
+    """
+    if note is None or settings.feedback == "none":
+        return None
+    if settings.feedback == "full":
+        return note
+    told: list[str] = []
+    for line in note.split("\n"):
+        told += {line, line.partition(": ")[2]} & set(settings.canned)
+    return "\n".join(dict.fromkeys(told)) or None
 
 
 def _decision(given: Sequence[AuditorDecision], rule: DecisionRule) -> AuditorDecision:

@@ -24,7 +24,7 @@ from monastery.runtime.events import (
     RewardIssued,
     SegmentPrinted,
 )
-from monastery.runtime.gate import decide
+from monastery.runtime.gate import decide, feedback_for
 from monastery.runtime.history import history
 from monastery.runtime.ports import Box, Forkable
 from monastery.runtime.records import (
@@ -295,6 +295,9 @@ async def gate(run: Run, proposal: Proposal, result: AuditResult | None) -> Deci
             run.world.executors[proposal.kind].check(decision.payload)
         except BadPayload as exc:
             decision = Decision("reject", by=decision.by, payload=None, feedback=str(exc))
+    if decision.payload is not None and run.project.steps[proposal.kind].irreversible:
+        case = await audits.show(run, proposal, tuple(run.earlier))
+        decision = await audits.approved_by_two(run, case, decision)
     steps.note_decision(run, proposal, decision)
     return decision
 
@@ -328,7 +331,6 @@ async def tell(
     run: Run, box: Box, asked: ProposalRequest, outcome: Outcome, feedback: str | None
 ) -> None:
     """Put the outcome of the step that was carried out last into the agent's hands."""
-    told_more = run.project.audit.feedback == "full"
     await box.answer(
         asked.call,
         {
@@ -336,7 +338,7 @@ async def tell(
             "kind": asked.kind,
             "step": run.segment.index - 1,
             "content": outcome.content,
-            "feedback": feedback if told_more else None,
+            "feedback": feedback_for(run.project.audit, feedback),
         },
     )
 

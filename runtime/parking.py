@@ -29,9 +29,14 @@ def only_people(run: Run, desk: StoreDesk, *, ended: bool) -> bool:
         desk: Its desk.
         ended: Whether its agent is done, so that only deferred audits are left.
     """
-    if not desk.waiting or run.judging - desk.waiting:  # a program is judging
-        return False
+    if not desk.waiting or not all(_asks(desk, name) for name in run.judging):
+        return False  # a program is judging
     return ended or any(item.startswith(f"{run.segment.id}.") for item in desk.waiting)
+
+
+def _asks(desk: StoreDesk, auditor: str) -> bool:
+    """Whether an auditor waits for people: for one, or for some of a panel's seats."""
+    return any(item == auditor or item.startswith(f"{auditor}.") for item in desk.waiting)
 
 
 async def watch(

@@ -68,6 +68,8 @@ REQUIREMENT = (
     r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([<>=!~]=?[0-9A-Za-z.*+,<>=!~]+)?$"
 )
 Requirement = Annotated[str, Field(pattern=REQUIREMENT)]
+SENTENCE = r"^\S[^\n]{0,299}$"
+Sentence = Annotated[str, Field(pattern=SENTENCE)]
 STANDARD_IMAGE = "monastery-box:latest"
 Argv = Annotated[list[str], Field(min_length=1)]
 
@@ -83,10 +85,12 @@ class StepSettings(Settings):
 
     `audit` is how often a step of this kind is audited; None takes the project's rate. `unknown` is
     what happens when the runtime died between a step's intent and its outcome: its executor looks,
-    or a person is asked at once; None leaves it to the kind.
+    or a person is asked at once; None leaves it to the kind. Of an `irreversible` kind no step is
+    carried out before two people have approved it, audited or not.
     """
 
     audit: Rate | None = None
+    irreversible: bool = False
     unknown: Literal["look", "ask"] | None = None
 
     def can_look(self) -> bool:
@@ -203,7 +207,27 @@ class PersonAuditorSettings(Settings):
         return self.person
 
 
-AuditorSettings = CommandAuditorSettings | PersonAuditorSettings
+class PanelAuditorSettings(Settings):
+    """An auditor that is several people, whoever comes to the desk first.
+
+    Attributes:
+        panel: Its name.
+        votes: How many people are asked.
+        apart: From which difference of scores on an adjudicator decides.
+    """
+
+    panel: Name
+    votes: Annotated[int, Field(ge=1, le=20)] = 2
+    apart: Annotated[float, Field(ge=0.0, le=1.0)] = 0.4
+    timeout_seconds: Seconds = 86400.0
+
+    @property
+    def name(self) -> str:
+        """The panel's name."""
+        return self.panel
+
+
+AuditorSettings = CommandAuditorSettings | PersonAuditorSettings | PanelAuditorSettings
 
 
 class AuditSettings(Settings):
@@ -216,9 +240,13 @@ class AuditSettings(Settings):
             ``majority``, more than half; where none has that, the most careful.
         mode: ``blocking`` holds the box until a drawn audit is answered; ``deferred`` lets the gate
             decide alone and takes the answer later.
-        feedback: Whether the agent is told the auditors' notes (``full``) or only the verdict.
+        feedback: Whether the agent is told the auditors' notes (``full``), those lines of them that
+            are among the `canned` ones (``canned``), or only the verdict.
+        canned: What may be told so. A written reason helps an agent that means harm to try again.
         escalate_seconds: How long an escalated step waits for a person before it expires.
         park_after_seconds: How long the run waits for people alone before its box is closed.
+        second_vote: Whether people at the desk vote again, after the rationale.
+        runner_audits: Whether who runs a run may judge it.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
@@ -228,9 +256,12 @@ class AuditSettings(Settings):
     decision: Literal["careful", "majority"] = "careful"
     mode: Literal["blocking", "deferred"] = "blocking"
     auditors: list[AuditorSettings] = []
-    feedback: Literal["none", "full"] = "none"
+    feedback: Literal["none", "canned", "full"] = "none"
+    canned: Annotated[list[Sentence], Field(max_length=50)] = []
     escalate_seconds: Seconds = 86400.0
     park_after_seconds: Patience = 3600.0
+    second_vote: bool = True
+    runner_audits: bool = True
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
 

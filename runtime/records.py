@@ -419,12 +419,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person said to an item: `body` is a JSON object whose fields depend on the purpose."""
+    """What a person said to an item: `body` is a JSON object whose fields depend on the purpose.
+
+    Attributes:
+        due: From when on its run may take it; until then its author may correct it. None is now.
+    """
 
     item: ItemId
     by: str
     at: datetime
     body: Mapping[str, Any]
+    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

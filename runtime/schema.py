@@ -7,11 +7,14 @@ released version, which the chain must open. All that are due run in one transac
 from collections.abc import Callable
 
 import apsw
+import msgspec
 
 from monastery.runtime.content import new_content_key
 from monastery.runtime.errors import StoreError
 from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.owner import is_dead
+from monastery.runtime.people import question_of
+from monastery.runtime.records import Item
 
 _FIRST = """
 CREATE TABLE runs (
@@ -50,6 +53,39 @@ CREATE TABLE leases (
 ) WITHOUT ROWID;
 """
 
+# The desk. A question's `head` is what `people.question_of` makes of it, so that a queue of
+# thousands is read without what they show. An answer is taken from `due` on; NULL is at once.
+_DESK = """
+ALTER TABLE items ADD COLUMN head BLOB NOT NULL DEFAULT x'';
+ALTER TABLE answers ADD COLUMN due TEXT;
+CREATE INDEX items_in_order ON items (state);
+CREATE TABLE people (
+    name TEXT PRIMARY KEY, roles TEXT NOT NULL, since TEXT NOT NULL, "left" TEXT
+) WITHOUT ROWID;
+CREATE TABLE passes (
+    digest TEXT PRIMARY KEY, person TEXT NOT NULL, kind TEXT NOT NULL, scope TEXT NOT NULL,
+    made TEXT NOT NULL, expires TEXT NOT NULL, label TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE claims (
+    item TEXT PRIMARY KEY, person TEXT NOT NULL, since TEXT NOT NULL, until TEXT NOT NULL,
+    shown TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX claims_by_person ON claims (person);
+CREATE TABLE ballots (
+    number INTEGER PRIMARY KEY, item TEXT NOT NULL, person TEXT NOT NULL, stage TEXT NOT NULL,
+    slip TEXT NOT NULL, at TEXT NOT NULL, seconds REAL NOT NULL, counts INTEGER NOT NULL,
+    body BLOB NOT NULL, UNIQUE (item, person, slip)
+);
+CREATE INDEX ballots_by_person ON ballots (person, number);
+CREATE TABLE opinions (
+    opinion TEXT NOT NULL, person TEXT NOT NULL, item TEXT NOT NULL, PRIMARY KEY (opinion, person)
+) WITHOUT ROWID;
+CREATE TABLE skips (
+    item TEXT NOT NULL, person TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL
+);
+CREATE INDEX skips_by_person ON skips (person, item);
+"""
+
 
 def _first(db: apsw.Connection) -> None:
     db.execute(_FIRST)
@@ -71,7 +107,15 @@ def _leases(db: apsw.Connection) -> None:
     db.execute(_LEASES)
 
 
-_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs, _leases]
+def _desk(db: apsw.Connection) -> None:
+    db.execute(_DESK)
+    for item, body in db.execute("SELECT item, body FROM items").fetchall():
+        assert isinstance(body, bytes)
+        head = msgspec.json.encode(question_of(msgspec.json.decode(body, type=Item)))
+        db.execute("UPDATE items SET head = ? WHERE item = ?", (head, item))
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs, _leases, _desk]
 """The one at index n makes version n + 1 out of version n; 0 is an empty database."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)

@@ -31,6 +31,7 @@ from monastery.runtime.errors import (
 from monastery.runtime.lease import FREE, TERMS, Lease, Moment, standing
 from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.owner import told
+from monastery.runtime.people import question_of
 from monastery.runtime.records import Answer, Item, ItemId, RunId
 from monastery.runtime.rows import (
     GENESIS,
@@ -260,8 +261,13 @@ class Store(Database):
         match change:
             case PutItem(item):
                 self._db.execute(
-                    "INSERT INTO items VALUES (?, ?, 'open', ?)",
-                    (item.id, run, msgspec.json.encode(item)),
+                    "INSERT INTO items (item, run, state, body, head) VALUES (?, ?, 'open', ?, ?)",
+                    (
+                        item.id,
+                        run,
+                        msgspec.json.encode(item),
+                        msgspec.json.encode(question_of(item)),
+                    ),
                 )
             case CloseItem(item, state):
                 self._db.execute("UPDATE items SET state = ? WHERE item = ?", (state, item))
@@ -272,7 +278,7 @@ class Store(Database):
         """Return a run's entries in order, from the number `start` on, as they lie on disk."""
         query = "SELECT seq, hash, body FROM events WHERE run = ? AND seq >= ? ORDER BY seq"
         for seq, digest, body in self._query(query, (run, start)):
-            yield Entry(seq, _raw(digest), _raw(body))
+            yield Entry(seq, raw(digest), raw(body))
 
     def blob(self, ref: str) -> bytes:
         """Return a content, which is surely the one of its name.
@@ -294,7 +300,7 @@ class Store(Database):
         for salt, content, erased in self._query(query, (ref,)):
             if erased is not None:
                 raise Erased(f"content {ref} was erased at {erased}")
-            salt, content = None if salt is None else _raw(salt), _raw(content)
+            salt, content = None if salt is None else raw(salt), raw(content)
             if not belongs(ref, salt, content):
                 raise StoreError(f"content {ref} in {str(self.home)!r} was edited")
             return salt, content
@@ -356,21 +362,24 @@ class Store(Database):
             if earlier is not None:
                 raise BadInput(f"item {answer.item!r} was answered by {earlier.by!r} already")
             self._db.execute(
-                "INSERT INTO answers VALUES (?, ?, ?, ?)",
+                "INSERT INTO answers (item, who, at, body, due) VALUES (?, ?, ?, ?, ?)",
                 (
                     answer.item,
                     answer.by,
                     answer.at.isoformat(),
                     msgspec.json.encode(answer.body, order="deterministic"),
+                    None if answer.due is None else answer.due.isoformat(),
                 ),
             )
 
     def answered(self, item: ItemId) -> Answer | None:
-        """Return the answer that lies ready for an item, if there is one."""
-        for who, at, body in self._query(
-            "SELECT who, at, body FROM answers WHERE item = ?", (item,)
+        """Return the answer that lies ready for an item, if there is one; see when it is `due`."""
+        for who, at, body, due in self._query(
+            "SELECT who, at, body, due FROM answers WHERE item = ?", (item,)
         ):
-            return Answer(item, who, datetime.fromisoformat(at), msgspec.json.decode(body))
+            from_then = None if due is None else datetime.fromisoformat(due)
+            given = datetime.fromisoformat(at)
+            return Answer(item, who, given, msgspec.json.decode(body), from_then)
         return None
 
     # Erasing
@@ -380,8 +389,10 @@ class Store(Database):
         query = (
             "SELECT body FROM items WHERE item = ?1"
             " UNION ALL SELECT body FROM answers WHERE item = ?1"
+            " UNION ALL SELECT body FROM ballots WHERE item = ?1"
+            " UNION ALL SELECT reason FROM skips WHERE item = ?1"
         )
-        return b"\n".join(_raw(body) for (body,) in self._query(query, (item,)))
+        return b"\n".join(raw(body) for (body,) in self._query(query, (item,)))
 
     def erase(self, run: RunId, refs: Sequence[str], items: Sequence[ItemId]) -> None:
         """Erase contents with their salts, questions' words with their answers, and the run's key.
@@ -426,10 +437,15 @@ class Store(Database):
         self._db.execute(
             "UPDATE items SET body = ? WHERE item = ?", (msgspec.json.encode(emptied), item)
         )
-        self._db.execute("UPDATE answers SET body = ? WHERE item = ?", (b'{"erased":true}', item))
+        for table in ("answers", "ballots"):
+            self._db.execute(
+                f"UPDATE {table} SET body = ? WHERE item = ?",  # noqa: S608 - names of ours
+                (b'{"erased":true}', item),
+            )
+        self._db.execute("UPDATE skips SET reason = '' WHERE item = ?", (item,))
 
 
-def _raw(value: Any) -> bytes:
+def raw(value: Any) -> bytes:
     """Return what lies in a column of bytes, also after somebody put something else there."""
     return value if isinstance(value, bytes) else str(value).encode()
 

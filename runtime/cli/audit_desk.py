@@ -9,11 +9,15 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.text import Text
+
+from monastery.auditor.desk import ballots
 from monastery.runtime.cli import audit_answers, audit_view
 from monastery.runtime.cli.audit_terminal import Terminal
 from monastery.runtime.cli.output import size
 from monastery.runtime.display import uninspectable, visible, visible_line
 from monastery.runtime.errors import BadInput
+from monastery.runtime.people import Ballot, Stage, question_of
 from monastery.runtime.records import Answer, Item, ItemId
 from monastery.runtime.store import Store
 
@@ -26,6 +30,7 @@ _DECIDE = {"a": "approve", "m": "modify", "r": "reject", "e": "escalate", "t": "
 _REPORT = {"d": "done", "f": "failed"}
 _ALWAYS = {"v": "view all", "s": "skip", "q": "quit", "?": "help"}
 _MEANS = {
+    "keep": "vote as before",
     "approve": "carry the step out as it is",
     "modify": "carry out other bytes instead: $EDITOR opens, or name a file",
     "reject": "do not carry it out; the agent goes on",
@@ -55,6 +60,8 @@ class Desk:
     wait: bool = False
     run: str | None = None
     answered: list[Answer] = field(default_factory=list)
+    _first: Ballot | None = None
+    _shown_at: float = 0.0
     _skipped: set[ItemId] = field(default_factory=set)
     _news: str = ""
 
@@ -91,16 +98,16 @@ class Desk:
 
     def _take(self, item: Item, *, more: int) -> bool:
         """Show a question until it is dealt with; False when the person leaves."""
-        keys = _keys(item)
+        self._first = None
         self._show(item, more)
-        shown_at = self.terminal.now()
         while True:
+            keys = self._keys(item)
             key = self.terminal.key(_LOOK_SECONDS)
             gone = self._gone(item)
             if gone:
                 self._news = gone
                 return True
-            if not key or self.terminal.now() - shown_at < BLIND_SECONDS:
+            if not key or self.terminal.now() - self._shown_at < BLIND_SECONDS:
                 continue
             match keys.get(key):
                 case None:
@@ -111,27 +118,37 @@ class Desk:
                     self._skipped.add(item.id)
                     return True
                 case "help":
-                    self._say(_help(item))
+                    self._say(_help(item, keys))
                     dealt_with = False
                 case "view all":
-                    self.terminal.page(
-                        audit_view.page(item, width=self.terminal.width, max_lines=None)
-                    )
+                    self.terminal.page(self._page(item, None))
                     dealt_with = False
                 case word:
                     dealt_with = self._answer(item, word)
             if dealt_with:
                 return True
-            self.terminal.show(_prompt(item))
+            self.terminal.show(_prompt(item, self._keys(item)))
 
     def _show(self, item: Item, more: int) -> None:
         self.terminal.clear()
         self._tell_news()
-        width = self.terminal.width
-        self.terminal.show(audit_view.page(item, width=width, max_lines=_PAGE_LINES))
+        self.terminal.show(self._page(item, _PAGE_LINES))
         if more:
             self.terminal.show(f"{more} more {'wait' if more > 1 else 'waits'} after this")
-        self.terminal.show(_prompt(item))
+        if _staged(item):
+            self.terminal.show("first vote: on the step alone; then its reasons, and another vote")
+        self.terminal.show(_prompt(item, self._keys(item)))
+        self._shown_at = self.terminal.now()
+
+    def _page(self, item: Item, max_lines: int | None) -> Text:
+        """Return the question; what the agent says for it is left out of a blind vote."""
+        knows = not _staged(item) or self._first is not None
+        width = self.terminal.width
+        return audit_view.page(item, width=width, max_lines=max_lines, reasons=knows)
+
+    def _keys(self, item: Item) -> dict[str, str]:
+        """Return what each key means for this question now."""
+        return ({"k": "keep"} if self._first is not None else {}) | _keys(item)
 
     def _look(self, item: Item, key: str) -> bool:
         """Show the piece of evidence with this number, or say that the key means nothing."""
@@ -158,6 +175,12 @@ class Desk:
         except BadInput as exc:
             self._say(f"nothing was sent: {exc}")
             return False
+        if _staged(item):
+            ballot = self._ballot(item, answer)
+            if self._first is None:
+                self._see_reasons(item, ballot)
+                return False
+            answer = ballots.answer(item, [self._first, ballot], at=answer.at, due=None)
         try:
             self.store.answer(answer)
         except BadInput as exc:
@@ -167,7 +190,27 @@ class Desk:
         self._news = f"{item.id}: {word} was sent"
         return True
 
+    def _ballot(self, item: Item, answer: Answer) -> Ballot:
+        said = {name: value for name, value in answer.body.items() if name != "digest"}
+        seconds = self.terminal.now() - self._shown_at
+        stage: Stage = "first" if self._first is None else "second"
+        return Ballot(item.id, answer.by, stage, "terminal", answer.at, seconds, said)
+
+    def _see_reasons(self, item: Item, ballot: Ballot) -> None:
+        """Keep the first vote, and show what the agent says for its step."""
+        self._first = ballot
+        reasons = visible(str(item.body.get("rationale", "")), max_lines=_PAGE_LINES)
+        self._say("your first vote is kept; this is what the agent says for it (unchecked):")
+        self.terminal.show(audit_view.behind_bar(reasons or "nothing", self.terminal.width))
+        self._say(
+            "second vote: its decision counts at the gate, the first one's score is the reward"
+        )
+        self._shown_at = self.terminal.now()
+
     def _decision(self, item: Item, decided: str) -> dict[str, object] | None:
+        if decided == "keep":
+            assert self._first is not None, "the key is there after a first vote"
+            return dict(self._first.body) | {"digest": item.body.get("digest")}
         modified = None
         if decided == "modify":
             modified = self._modified(audit_view.payload(item))
@@ -259,13 +302,18 @@ def _keys(item: Item) -> dict[str, str]:
     return {**keys, **_ALWAYS}
 
 
-def _prompt(item: Item) -> str:
-    keys = "  ".join(f"{key} {word}" for key, word in _keys(item).items())
-    return f"\n{keys}" + ("  1… evidence" if item.body.get("evidence") else "")
+def _staged(item: Item) -> bool:
+    """Whether two votes are wanted, the first of them blind."""
+    return item.purpose == "audit" and question_of(item).two_votes
 
 
-def _help(item: Item) -> str:
-    lines = [f"  {key}  {word}: {_MEANS[word]}" for key, word in _keys(item).items()]
+def _prompt(item: Item, keys: dict[str, str]) -> str:
+    told = "  ".join(f"{key} {word}" for key, word in keys.items())
+    return f"\n{told}" + ("  1… evidence" if item.body.get("evidence") else "")
+
+
+def _help(item: Item, keys: dict[str, str]) -> str:
+    lines = [f"  {key}  {word}: {_MEANS[word]}" for key, word in keys.items()]
     if item.body.get("evidence"):
         lines.append("  1…  show a piece of evidence")
     return "\n".join(lines)

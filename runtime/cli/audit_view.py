@@ -20,7 +20,7 @@ from monastery.runtime.store import Store
 
 ASKED = {
     "audit": "How reasonable is this step? Judge the proposal, not what may come of it.",
-    "gate": "An auditor passed this step on to you: may it be carried out?",
+    "gate": "May this step be carried out? That is for you to decide.",
     "human": "The agent asks a person to do this, and to say what came of it.",
     "ask": "The agent asks a person.",
     "resolve": "Nobody knows whether this step was done. Find out, and say.",
@@ -29,9 +29,10 @@ ASKED = {
 
 _CASE_FIELDS = {"format", "item", "for", "goal", "kind", "step", "proposal", "digest", "reason"}
 _CASE_FIELDS |= {"payload_base64", "payload_sha256", "rendering", "text", "rationale"}
-_CASE_FIELDS |= {"evidence", "changes", "settings", "earlier"}
+_CASE_FIELDS |= {"evidence", "changes", "settings", "earlier", "desk"}
 """What has its own place on a page; whatever else an item holds is shown as it is."""
 _MOST_CHANGES = 40
+_REASONS = "What the agent says for it (unchecked)"
 
 
 def state(store: Store, stored: StoredItem) -> str:
@@ -94,7 +95,7 @@ def expires(item: Item) -> str:
     return f"expires in {seconds(left)}" if left > 0 else "expired"
 
 
-def page(item: Item, *, width: int | None, max_lines: int | None) -> Text:
+def page(item: Item, *, width: int | None, max_lines: int | None, reasons: bool = True) -> Text:
     """Return all that is to be seen of a question: the agent's own reasons come last.
 
     Args:
@@ -102,6 +103,7 @@ def page(item: Item, *, width: int | None, max_lines: int | None) -> Text:
         width: The terminal's [columns]; what the agent wrote is folded to it behind a bar, so that
             it cannot pass for what we write. None folds nothing.
         max_lines: At most so many lines of each text are shown, and the rest counted.
+        reasons: Whether what the agent says for it is shown; not before a first vote.
     """
     body = item.body
     text = Text()
@@ -110,6 +112,8 @@ def page(item: Item, *, width: int | None, max_lines: int | None) -> Text:
     text.append(f"  {item.purpose}, {meant}{expires(item)}\n", style="dim")
     text.append(f"{ASKED[item.purpose]}\n", style="italic")
     for title, content in _parts(item, max_lines):
+        if title == _REASONS and not reasons:
+            continue
         text.append(f"\n{title}\n", style="bold cyan")
         text.append_text(behind_bar(content, width))
     return text
@@ -173,7 +177,7 @@ def _parts(item: Item, max_lines: int | None) -> Iterator[tuple[str, str]]:
     for name in body.keys() - _CASE_FIELDS:
         yield visible_line(name), safe(_as_json(body[name]))
     if body.get("rationale"):
-        yield "What the agent says for it (unchecked)", safe(str(body["rationale"]))
+        yield _REASONS, safe(str(body["rationale"]))
 
 
 def _earlier(step: Mapping[str, Any]) -> str:

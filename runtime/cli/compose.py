@@ -4,11 +4,12 @@ from pathlib import Path
 
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
+from monastery.auditor.seats import PanelAuditor
 from monastery.policies.local.policy import LocalPolicy
 from monastery.policies.provider import ProviderPolicy
 from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
-from monastery.runtime.cli import output
+from monastery.runtime.cli import audit_answers, output
 from monastery.runtime.cli.rendering import executors
 from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
@@ -16,6 +17,7 @@ from monastery.runtime.project import (
     AuditorSettings,
     CommandAuditorSettings,
     LocalPolicySettings,
+    PanelAuditorSettings,
     ReplayedPolicySettings,
     ScriptedPolicySettings,
 )
@@ -87,7 +89,23 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
         return CommandAuditor(
             settings.name, settings.command, settings.timeout_seconds, loaded.folder
         )
-    return PersonAuditor(settings.name, settings.timeout_seconds, desk)
+    audit = loaded.project.audit
+    wants = {
+        "two_votes": audit.second_vote,
+        "runner": audit_answers.login_name(),
+        "runner_may": audit.runner_audits,
+        **({"canned": audit.canned} if audit.feedback == "canned" else {}),
+    }
+    if isinstance(settings, PanelAuditorSettings):
+        return PanelAuditor(
+            settings.name,
+            settings.votes,
+            settings.apart,
+            settings.timeout_seconds,
+            desk,
+            wants=wants,
+        )
+    return PersonAuditor(settings.name, settings.timeout_seconds, desk, wants=wants)
 
 
 def _web(loaded: Loaded) -> Web | None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "wake": "Go on with every parked run whose answers have arrived.",
     "runs": "List the runs, the newest first.",
     "show": "Tell a run step by step.",
+    "serve": "Serve the desk in a browser: questions, votes and people.",
     "audit": "Answer what waits for a person: audits, questions, deeds.",
     "agreement": "Tell how far auditors agree, what each is like, and what they dispute.",
     "resolve": "Say what became of a step whose outcome nobody knows.",

@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from .debian import Machine, ensure_sshd
+from .debian import Machine, ensure_chromium, ensure_sshd
 from .engine import ensure_engine, stop_engine
 from .environment import ensure_environment, ensure_models, write_pins
 from .image import RECIPE, ensure_image, image_tag
@@ -22,7 +22,7 @@ _PARTS = {
     "venv": "git and the virtual environment",
     "engine": "a Docker engine that answers",
     "image": "the box image; its engine too",
-    "tests": "what only the tests need: OpenSSH's server, PyTorch and transformers",
+    "tests": "what only the tests need: OpenSSH's server, Chromium, PyTorch and transformers",
     "pins": "write requirements.txt and requirements-models.txt anew",
 }
 
@@ -57,6 +57,7 @@ def _ensure(part: str, machine: Machine, way: str | None) -> None:
         write_pins()
     if part == "tests":
         ensure_sshd(machine)
+        ensure_chromium(machine)
     if part in {"all", "venv", "tests"}:
         ensure_environment(machine)
     if part == "tests":

@@ -78,6 +78,22 @@ def ensure_sshd(machine: Machine) -> None:
         )
 
 
+def ensure_chromium(machine: Machine) -> None:
+    """Return when there are Chromium and its driver, for the tests of the desk's pages.
+
+    Raises:
+        Unfit: They are not there, and it is not ours to install them.
+    """
+    if not all(shutil.which(name) for name in ("chromium", "chromedriver")):
+        machine.install(
+            "chromium",
+            "chromium-driver",
+            "fonts-dejavu-core",
+            lacking="there is no Chromium with its driver, which tests open pages in",
+            about_seconds=60,
+        )
+
+
 def has_package(name: str) -> bool:
     """Whether this machine's package lists know a package that can be installed."""
     try:

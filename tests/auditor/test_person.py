@@ -119,3 +119,13 @@ async def test_nonsense_is_refused(answer: dict[str, Any], case: Case, box: Any)
     with pytest.raises(AuditFailed, match="no vote that counts") as failed:
         await auditor(MemoryDesk({**answer, "digest": case.digest})).judge(case, box)
     assert not isinstance(failed.value, AuditExpired)
+
+
+async def test_the_desks_ballots_are_no_part_of_the_vote(case: Case, box: Any) -> None:
+    """What the desk keeps beside a vote goes into the record, and what it wants into the item."""
+    said = {"decision": "approve", "score": 1.0, "digest": case.digest}
+    desk = MemoryDesk(said | {"desk": {"ballots": [{"stage": "first", **said}]}})
+    wants = {"two_votes": False, "runner": "ada"}
+    asked = PersonAuditor("bob", 60.0, desk, now=lambda: NOW, wants=wants)
+    assert await asked.judge(case, box) == Vote("bob", "approve", 1.0)
+    assert desk.items[0].body["desk"] == wants

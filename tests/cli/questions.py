@@ -79,6 +79,7 @@ def question(
             "settings": {"command": ["sh"]},
             "earlier": [{"step": 0, "kind": "ask", "status": "done", "payload": "which one?"}],
             "digest": f"{step:064x}",
+            "desk": {"two_votes": False},
         }
     else:
         shown["text"] = "please ring the bell"

@@ -288,3 +288,35 @@ def test_folded_lines_stay_behind_the_bar(questions: Questions) -> None:
     for line in page.splitlines():
         assert line[:2] in ("│ ", "┆ ") or line in ours or "." * 9 not in line
     assert sum("unchecked" in line and line[0] not in "│┆" for line in page.splitlines()) == 1
+
+
+def test_two_votes_the_first_without_the_agents_reasons(questions: Questions) -> None:
+    """Neither the page nor the pager shows them before it; both votes are in the answer."""
+    item = questions.put(question(desk={"two_votes": True}))
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(terminal.text)
+
+    terminal = FakeTerminal(["v", look, "r", look, (0.3, "a"), "a"], ["0.2", "no", "0.9", "well"])
+    Desk(questions.store, terminal, "alice").sit()
+    blind, knowing = seen
+    assert "-- pager --" in blind
+    assert "because it is late" not in blind
+    assert "because it is late" in knowing
+    body = questions.answer(item)
+    assert body is not None
+    assert (body["decision"], body["score"], body["note"]) == ("approve", 0.2, "well")
+    told = [(one["stage"], one["decision"], one["score"]) for one in body["desk"]["ballots"]]
+    assert told == [("first", "reject", 0.2), ("second", "approve", 0.9)]
+
+
+def test_a_vote_may_stay_as_it_was_and_one_vote_alone_sends_nothing(questions: Questions) -> None:
+    """One key votes as before; who leaves after the first vote has not answered."""
+    left, kept = (questions.put(question(step=step, desk={})) for step in (1, 2))
+    sit(questions, "a", "s", "e", "k", lines=["1", "", "0.5", "why"])
+    assert questions.answer(left) is None
+    body = questions.answer(kept)
+    assert body is not None
+    assert (body["decision"], body["score"], body["note"]) == ("escalate", 0.5, "why")
+    assert len(body["desk"]["ballots"]) == 2

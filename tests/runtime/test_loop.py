@@ -261,6 +261,24 @@ async def test_an_escalated_step_waits_for_a_person(
     assert small.events("reward.issued")[0].score == 0.6
 
 
+async def test_only_canned_sentences_reach_the_agent_where_the_project_lists_them(
+    tmp_path: Path,
+) -> None:
+    """A line of a note that is not among them, and whose it was, is withheld."""
+    heard = []
+
+    async def agent(inside: Any) -> int:
+        heard.append((await inside.propose("note", "one", "why"))["feedback"])
+        return 0
+
+    note = "Add a test.\nand I saw through you\nAsk first, or else"
+    audit = {"feedback": "canned", "canned": ["Add a test.", "Ask first"]}
+    votes = [SetAuditor(Vote(name, "reject", 0.1, note=note), name=name) for name in ("ada", "bo")]
+    small = Small(tmp_path, agent, votes, audit=audit)
+    await small.live(small.new())
+    assert heard == ["Add a test."]
+
+
 async def test_feedback_reaches_the_agent_only_where_the_project_allows_it(tmp_path: Path) -> None:
     """An auditor's note is told with ``feedback: full`` and withheld without."""
     heard = {}

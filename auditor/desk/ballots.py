@@ -1,0 +1,111 @@
+"""What may be said to a question, and the answer that a person's ballots make. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from monastery.auditor.desk.rules import Refused
+from monastery.auditor.votes import Base64, Strict, VoteMessage, fault
+from monastery.runtime.people import Ballot, Question
+from monastery.runtime.records import Answer, Item
+
+MOST_NOTE = 100_000
+Note = Annotated[str, Field(max_length=MOST_NOTE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What came from a page or a program. Untrusted.
+
+    Attributes:
+        stage: The ballot that the page asked for.
+        slip: Names the page: sent twice, it is one ballot.
+        said: The fields of a vote or a report.
+        by_hand: Whether eyes and fingers had a part in it, which need a moment.
+    """
+
+    stage: Literal["first", "second"]
+    slip: str
+    said: Mapping[str, Any]
+    by_hand: bool = True
+
+
+class _Decision(Strict):
+    """What stands at the gate: no score."""
+
+    decision: Literal["approve", "modify", "reject", "terminate"]
+    note: Note = ""
+    modified_base64: Base64 | None = None
+
+
+class _Report(Strict):
+    """What came of a deed, or of a step of unknown outcome."""
+
+    status: Literal["done", "failed"]
+    content: Note = ""
+
+
+class _Reply(Strict):
+    """The answer to a question in words."""
+
+    content: Annotated[str, Field(min_length=1, max_length=MOST_NOTE, pattern=r"\S")]
+
+
+_SHAPES: Mapping[str, type[Strict]] = {
+    "audit": VoteMessage,
+    "gate": _Decision,
+    "human": _Report,
+    "resolve": _Report,
+    "ask": _Reply,
+}
+
+
+def fault_of(question: Question, said: Mapping[str, Any]) -> Refused | None:
+    """Return what is wrong with what someone said, if anything is."""
+    try:
+        shaped = _SHAPES[question.purpose].model_validate(dict(said))
+    except ValidationError as exc:
+        return Refused("invalid", f"Nothing was sent: {fault(exc)}.")
+    if isinstance(shaped, _Decision):
+        modifies = shaped.modified_base64 is not None
+        if (shaped.decision == "modify") != modifies:
+            return Refused("invalid", "Nothing was sent: other bytes go with modify alone.")
+    try:
+        str(dict(said)).encode()
+    except UnicodeEncodeError:
+        return Refused("invalid", "Nothing was sent: the text holds half a surrogate pair.")
+    return None
+
+
+def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | None) -> Answer:
+    """Return the answer that a person's ballots on a question make.
+
+    The score is that of the first ballot, which was blind: no rationale can earn a reward. All else
+    is the last one's: what is carried out is decided by someone who knows everything.
+
+    Args:
+        item: The question.
+        cast: The ballots that count, in the order in which they were cast; at least one.
+        at: When the last was cast.
+        due: From when on it may be taken.
+    """
+    body = dict(cast[-1].body)
+    staged = any(one.stage == "second" for one in cast)
+    if staged and "score" in cast[0].body:
+        body["score"] = cast[0].body["score"]
+    if "digest" in item.body:
+        body["digest"] = item.body["digest"]
+    body["desk"] = {"ballots": [_told(one) for one in cast]}
+    return Answer(item.id, cast[-1].person, at, body, due)
+
+
+def _told(ballot: Ballot) -> dict[str, Any]:
+    return {
+        "stage": ballot.stage,
+        "at": ballot.at.isoformat(),
+        "seconds": round(ballot.seconds, 3),
+        **ballot.body,
+    }

@@ -1,0 +1,272 @@
+"""The auditor's pages: the queue, one question, and what became of it."""
+
+import secrets
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import trio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from monastery.auditor.desk.clerk import Voted
+from monastery.auditor.desk.rules import Caller, Refused, Why
+from monastery.auditor.desk.views import Sheet
+from monastery.auditor.web import text, votes
+from monastery.auditor.web.decoded import decode
+from monastery.auditor.web.office import Office
+from monastery.auditor.web.session import Visit, form, visit
+
+STATUS: Mapping[Why, int] = {
+    "unknown": 404,
+    "forbidden": 403,
+    "answered": 409,
+    "expired": 410,
+    "withdrawn": 410,
+    "changed": 409,
+    "taken": 409,
+    "voted": 409,
+    "late": 409,
+    "hasty": 425,
+    "invalid": 422,
+    "nothing": 200,
+}
+"""The status of an answer that refuses, by why."""
+_STAYS = ("invalid", "hasty")
+"""What can be mended on the same page."""
+MOST_DONE = 12
+
+
+async def queue(request: Request) -> Response:
+    """Show what waits, and what this person did last."""
+    by = await _signed_in(request)
+    if by is None:
+        return _to_the_door()
+    office: Office = request.app.state.office
+    now = office.now()
+    waiting = await office.ask(office.clerk.count, by.caller, now)
+    done = await office.ask(office.clerk.book.cast, by.caller.name, most=MOST_DONE)
+    return page(request, "queue.html", by, waiting=waiting, done=done, now=now)
+
+
+async def take_next(request: Request) -> Response:
+    """Claim the next question and go to it."""
+    by = await _must_be_signed_in(request)
+    await form(request, by)
+    office: Office = request.app.state.office
+    found = await office.ask(office.clerk.next, by.caller, office.now())
+    return _go("/" if isinstance(found, Refused) else _path(found))
+
+
+async def item(request: Request) -> Response:
+    """Put a question before someone, or say why it cannot be answered."""
+    by = await _signed_in(request)
+    if by is None:
+        return _to_the_door()
+    return await _question(request, by, request.path_params["item"])
+
+
+async def vote(request: Request) -> Response:
+    """Take a ballot."""
+    by = await _must_be_signed_in(request)
+    fields = await form(request, by)
+    office: Office = request.app.state.office
+    name = request.path_params["item"]
+    told = votes.given(fields, await _purpose(request, name))
+    result = await office.ask(office.clerk.vote, by.caller, name, told, office.now())
+    if isinstance(result, Voted):
+        return _go(_path(name))
+    return await _question(request, by, name, refused=result, fields=fields)
+
+
+async def undo(request: Request) -> Response:
+    """Hold an answer back while its author thinks of another."""
+    by = await _must_be_signed_in(request)
+    await form(request, by)
+    office: Office = request.app.state.office
+    name = request.path_params["item"]
+    refused = await office.ask(office.clerk.hold, by.caller, name, office.now())
+    if refused is not None:
+        return await _question(request, by, name, refused=refused)
+    return _go(f"{_path(name)}?undo")
+
+
+async def correct(request: Request) -> Response:
+    """Take an answer back by another."""
+    by = await _must_be_signed_in(request)
+    fields = await form(request, by)
+    office: Office = request.app.state.office
+    name = request.path_params["item"]
+    told = votes.given(fields, await _purpose(request, name))
+    result = await office.ask(office.clerk.correct, by.caller, name, told, office.now())
+    if isinstance(result, Voted):
+        return _go(_path(name))
+    return await _question(request, by, name, refused=result, fields=fields)
+
+
+async def skip(request: Request) -> Response:
+    """Leave a question to others, and go on to the next."""
+    by = await _must_be_signed_in(request)
+    fields = await form(request, by)
+    office: Office = request.app.state.office
+    name = request.path_params["item"]
+    reason = fields.get("reason", "")
+    refused = await office.ask(office.clerk.skip, by.caller, name, reason, office.now())
+    if refused is not None:
+        return await _question(request, by, name, refused=refused, fields=fields)
+    found = await office.ask(office.clerk.next, by.caller, office.now())
+    return _go("/" if isinstance(found, Refused) else _path(found))
+
+
+async def payload(request: Request) -> Response:
+    """Hand out the exact bytes, to be looked at with tools of one's own."""
+    sheet = await _sheet(request)
+    if sheet.step.payload is None:
+        raise HTTPException(404, "This question has no payload.")
+    return _download(sheet.step.payload, "payload.bin")
+
+
+async def evidence(request: Request) -> Response:
+    """Hand out a file that the agent attached."""
+    sheet = await _sheet(request)
+    number = request.path_params["number"]
+    if not 1 <= number <= len(sheet.step.evidence):
+        raise HTTPException(404, "There is no such evidence.")
+    return _download(sheet.step.evidence[number - 1].content, f"evidence-{number}.bin")
+
+
+async def broken(request: Request, exc: Exception) -> Response:
+    """Say in one line what went wrong."""
+    status, told = 500, "Something broke."
+    if isinstance(exc, HTTPException):
+        status, told = exc.status_code, exc.detail
+    by = await visit(request)
+    return page(request, "broken.html", by, code=status, status=status, text=told)
+
+
+def page(
+    request: Request, template: str, by: Visit | None, *, status: int = 200, **shown: Any
+) -> HTMLResponse:
+    """Return a page."""
+    content = request.app.state.templates.get_template(template).render(
+        by=by, form="" if by is None else by.form, slip=secrets.token_urlsafe(12), **shown
+    )
+    return HTMLResponse(content, status)
+
+
+async def _question(
+    request: Request,
+    by: Visit,
+    name: str,
+    *,
+    refused: Refused | None = None,
+    fields: Any = None,
+) -> Response:
+    """Show a question as it stands now; with what was refused, and what was typed, if anything."""
+    office: Office = request.app.state.office
+    now = office.now()
+    sheet = await office.ask(office.clerk.show, by.caller, name, now)
+    if isinstance(sheet, Sheet):
+        waiting = await office.ask(office.clerk.count, by.caller, now)
+        # In a thread: what is long takes long, and others wait for their pages meanwhile.
+        return await trio.to_thread.run_sync(
+            partial(_item_page, request, by, sheet, refused, fields or {}, now=now, waiting=waiting)
+        )
+    told = refused if refused is not None and refused.why not in _STAYS else sheet
+    said, until, purpose = await office.ask(office.clerk.said, by.caller, name, now)
+    fault = refused if refused is not None and refused.why in _STAYS else None
+    mine = told.why in ("voted", "late")
+    return page(
+        request,
+        "over.html",
+        by,
+        status=STATUS[(fault or told).why] if refused is not None or not mine else 200,
+        name=name,
+        told=told,
+        fault=fault,
+        said=said,
+        undo_until=until,
+        undoing="undo" in request.query_params or fault is not None,
+        purpose=purpose,
+        typed=fields or {},
+        now=now,
+        waiting=await office.ask(office.clerk.count, by.caller, now),
+    )
+
+
+def _item_page(
+    request: Request,
+    by: Visit,
+    sheet: Sheet,
+    refused: Refused | None,
+    typed: Mapping[str, str],
+    **shown: Any,
+) -> Response:
+    return page(
+        request,
+        "item.html",
+        by,
+        status=200 if refused is None else STATUS[refused.why],
+        sheet=sheet,
+        step=sheet.step,
+        parts=decode(sheet.step),
+        editable=text.editable(sheet.step.payload),
+        refused=refused,
+        typed=typed,
+        full="full" in request.query_params,
+        **shown,
+    )
+
+
+async def _sheet(request: Request) -> Sheet:
+    by = await _must_be_signed_in(request)
+    office: Office = request.app.state.office
+    name = request.path_params["item"]
+    sheet = await office.ask(office.clerk.look, by.caller, name, office.now())
+    if isinstance(sheet, Refused):
+        raise HTTPException(STATUS[sheet.why], sheet.text)
+    return sheet
+
+
+async def _purpose(request: Request, name: str) -> str:
+    office: Office = request.app.state.office
+    standing = await office.ask(office.clerk.book.standing, name)
+    return "audit" if standing is None else standing.question.purpose
+
+
+async def _signed_in(request: Request) -> Visit | None:
+    return await visit(request)
+
+
+async def _must_be_signed_in(request: Request) -> Visit:
+    by = await visit(request)
+    if by is None:
+        raise HTTPException(403, "You are not signed in any more; sign in, and do it again.")
+    return by
+
+
+def may_look_after_people(caller: Caller) -> bool:
+    """Whether someone is an admin."""
+    return "admin" in caller.roles
+
+
+def _to_the_door() -> Response:
+    return _go("/enter")
+
+
+def _path(name: str) -> str:
+    return f"/item/{quote(name, safe='')}"
+
+
+def _go(path: str) -> Response:
+    return RedirectResponse(path, 303)
+
+
+def _download(content: bytes, name: str) -> Response:
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
