@@ -69,4 +69,4 @@ types: venv
 	@cd scripts && $(MYPY) demo
 	@cd scripts && $(MYPY) fuzz
 	@cd scripts && $(MYPY) verify.py
-	@cd examples/two_step && MYPYPATH="$(CURDIR)/build/types/.." $(MYPY) study.py
+	@cd examples/two_step && MYPYPATH="$(CURDIR)/build/types" $(MYPY) study.py
