@@ -3,6 +3,7 @@
 import enum
 import importlib.resources
 import json
+import math
 import os
 import sys
 import tempfile
@@ -112,6 +113,8 @@ def export(
     """
     if without_content and to is not Format.journal:
         raise BadInput("--without-content is for --to journal; leave it out")
+    if not math.isfinite(baseline):
+        raise BadInput(f"--baseline {baseline:g} is no score; choose one, such as 0.5")
     if place is None and to not in _LINES:
         raise BadInput(f"--to {to} writes a folder; name a new one with --output FOLDER")
     if to is Format.journal and len(runs) > 1:
