@@ -105,7 +105,7 @@ def export(
     ] = 0.0,
     home: HomeOption = None,
 ) -> None:
-    """Write runs' segments and rewards, for trainers or for reading, or a journal with proofs.
+    """Write runs' segments and rewards, for trainers too, or a journal with proofs.
 
     In jsonl each line holds one think segment: what it was given (context, fixed), what it did
     (trainable), and what it earned; reward null is unmeasured, not zero. What trainers get keeps
