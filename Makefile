@@ -70,3 +70,5 @@ types: venv
 	@cd scripts && $(MYPY) fuzz
 	@cd scripts && $(MYPY) verify.py
 	@cd examples/camera_dropbox && $(MYPY) study.py
+	@cd examples/loan && $(MYPY) study.py
+	@cd examples/two_step && MYPYPATH="$(CURDIR)/build/types" $(MYPY) study.py

@@ -143,7 +143,8 @@ async def _answer(run: Run, body: Mapping[str, Any]) -> _Answered:
     if spent is not None:
         return _Answered(_error("budget_exhausted", spent), {"refused": spent})
     try:
-        return _Answered(await run.world.policy.call(body))
+        said = await run.world.policy.call(body)
+        return _Answered(said, {"version": _version(run, settings)})
     except MonasteryError as exc:
         return _Answered(_error("policy_failed", str(exc)))
 
@@ -178,7 +179,7 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
         {
             "api": passed.api,
             "model": passed.model[:_NAME_CHARACTERS],
-            "version": settings.version,
+            "version": _version(run, settings),
             "dropped": list(passed.dropped),
             "status": said["status"],
             "tokens_in": used and used[0],
@@ -188,6 +189,12 @@ async def _answer_api(run: Run, settings: PolicySettings, body: Mapping[str, Any
         },
         None if sampled is None else canonical(sampled),
     )
+
+
+def _version(run: Run, settings: PolicySettings) -> str | None:
+    """Return which state of the policy answered: its own word, else what the project calls it."""
+    version: str | None = getattr(run.world.policy, "version", None)
+    return version or settings.version
 
 
 def _answer_to_nobody(run: Run, body: Mapping[str, Any], seconds: float) -> _Answered:

@@ -27,20 +27,31 @@ def training_items(store: Store, run: RunId | str) -> Iterator[TrainingItem]:
     """
     past: tuple[Any, ...] = ()
     for told in tell(store, run).segments:
-        both = [_call(store, call) for call in told.calls if _answered(call)]
-        yield TrainingItem(
-            run=RunId(str(run)),
-            segment=told.id,
-            index=told.index,
-            moment=told.id,
-            context=Context(past, tuple(asked for asked, _ in both)),
-            trainable=Trainable(
-                tuple(answered for _, answered in both), printed(store, told), proposed(store, told)
-            ),
-            earned=_earned(told),
-        )
+        yield training_item(store, told, past)
         if told.completed is not None:
             past = (*past, past_step(recall.earlier_step(store, told)))
+
+
+def training_item(store: Store, told: SegmentStory, past: tuple[Any, ...]) -> TrainingItem:
+    """Return one segment as an item.
+
+    Args:
+        store: Where its run lies.
+        told: The segment.
+        past: The run's steps before it, as far as its learner is to read them.
+    """
+    both = [_call(store, call) for call in told.calls if _answered(call)]
+    return TrainingItem(
+        run=RunId(told.id.rpartition(".")[0]),
+        segment=told.id,
+        index=told.index,
+        moment=told.id,
+        context=Context(past, tuple(asked for asked, _ in both)),
+        trainable=Trainable(
+            tuple(answered for _, answered in both), printed(store, told), proposed(store, told)
+        ),
+        earned=_earned(told),
+    )
 
 
 def _answered(call: ModelCalled) -> bool:

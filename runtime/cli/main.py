@@ -23,6 +23,7 @@ COMMANDS = {
     "resolve": "Say what became of a step whose outcome nobody knows.",
     "forget": "End a stopped run for good, and remove the files of its box.",
     "verify": "Check a run's journal: integrity, completeness, draws, boundaries, order.",
+    "train": "Train a local model in runs of a project: each audited segment is one update.",
     "boundary": "Check a learner or trainer of yours: does any training signal cross a boundary?",
     "export": "Write runs' segments and rewards, for trainers too, or a journal with proofs.",
     "key": "Print the public key that this home's checkpoints are signed with.",

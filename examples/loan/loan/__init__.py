@@ -1,0 +1,1 @@
+"""Applications for loans, summaries of them, and who learns what from which reward."""

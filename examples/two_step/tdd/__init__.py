@@ -1,0 +1,1 @@
+"""Test-driven development made small: tests for a specification, then code that passes them."""
