@@ -69,6 +69,5 @@ types: venv
 	@cd scripts && $(MYPY) demo
 	@cd scripts && $(MYPY) fuzz
 	@cd scripts && $(MYPY) verify.py
-	@cd examples/camera_dropbox && $(MYPY) study.py
-	@cd examples/loan && $(MYPY) study.py
-	@cd examples/two_step && MYPYPATH="$(CURDIR)/build/types" $(MYPY) study.py
+	@for study in $(wildcard examples/*/study.py); do \
+		(cd $$(dirname $$study) && MYPYPATH="$(CURDIR)/build/types" $(MYPY) study.py) || exit 1; done

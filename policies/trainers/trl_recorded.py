@@ -103,8 +103,11 @@ def config(output: str, **more: Any) -> GRPOConfig:
     return GRPOConfig(**{**BOUNDARY, **given, **more})
 
 
-def trainer(model: str, args: GRPOConfig) -> RecordedTrainer:
-    """Return a trainer of a model, a name or a folder, on the rows beside this file."""
+def trainer(model: str, args: GRPOConfig, **more: Any) -> RecordedTrainer:
+    """Return a trainer of a model, a name or a folder, on the rows beside this file.
+
+    `more` is what else GRPOTrainer takes, such as `peft_config`.
+    """
     told = json.loads((HERE / "metadata.json").read_text())
     return RecordedTrainer(
         model,
@@ -112,6 +115,7 @@ def trainer(model: str, args: GRPOConfig) -> RecordedTrainer:
         train_dataset=Dataset.from_json(str(HERE / "rows.jsonl")),
         processing_class=AutoTokenizer.from_pretrained(model),
         scale=told["rows_with_advantage"] / told["segments"],
+        **more,
     )
 
 

@@ -3,6 +3,7 @@
 import enum
 import importlib.resources
 import json
+import math
 import os
 import sys
 import tempfile
@@ -104,7 +105,7 @@ def export(
     ] = 0.0,
     home: HomeOption = None,
 ) -> None:
-    """Write runs' segments and rewards, for trainers or for reading, or a journal with proofs.
+    """Write runs' segments and rewards, for trainers too, or a journal with proofs.
 
     In jsonl each line holds one think segment: what it was given (context, fixed), what it did
     (trainable), and what it earned; reward null is unmeasured, not zero. What trainers get keeps
@@ -112,6 +113,8 @@ def export(
     """
     if without_content and to is not Format.journal:
         raise BadInput("--without-content is for --to journal; leave it out")
+    if not math.isfinite(baseline):
+        raise BadInput(f"--baseline {baseline:g} is no score; choose one, such as 0.5")
     if place is None and to not in _LINES:
         raise BadInput(f"--to {to} writes a folder; name a new one with --output FOLDER")
     if to is Format.journal and len(runs) > 1:

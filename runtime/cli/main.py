@@ -26,7 +26,7 @@ COMMANDS = {
     "verify": "Check a run's journal: integrity, completeness, draws, boundaries, order.",
     "train": "Train a local model in runs of a project: each audited segment is one update.",
     "boundary": "Check a learner or trainer of yours: does any training signal cross a boundary?",
-    "export": "Write a run's segments and rewards, or its journal with proofs.",
+    "export": "Write runs' segments and rewards, for trainers too, or a journal with proofs.",
     "key": "Print the public key that this home's checkpoints are signed with.",
     "erase": "Erase contents from a record whose proofs still hold.",
     "doctor": "Check this machine: engine, image, home, and that a real box holds.",

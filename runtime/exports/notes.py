@@ -46,7 +46,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
         "`algorithm.adv_estimator`: gae (with `gamma` and `lam`, and a critic) is a return; grpo,"
         " rloo, gdpo and opo compare all samples of a `uid`; reinforce_plus_plus whitens a batch.",
         "`algorithm.norm_adv_by_std_in_grpo`, `algorithm.filter_groups.enable`,"
-        " `algorithm.use_kl_in_reward`.",
+        " `algorithm.use_kl_in_reward`; `data.max_prompt_length` drops rows with longer prompts.",
         "`actor_rollout_ref.actor.policy_loss.loss_mode=gspo`: sequence ratios;"
         " `algorithm.rollout_correction` at the level of sequences.",
         "`actor_rollout_ref.actor.loss_agg_mode`: token-mean and seq-mean-token-mean; take"

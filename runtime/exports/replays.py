@@ -3,8 +3,8 @@
 verl's `RLHFDataset` reads parquet with `prompt` (messages), `data_source`, `ability`,
 `reward_model` and `extra_info`, and passes other columns on
 (https://verl.readthedocs.io/en/latest/preparation/prepare_data.html and
-`verl/utils/dataset/rl_dataset.py` of verl 0.9.1, read in November 2026). The columns of `steps`
-stand beside these.
+`verl/utils/dataset/rl_dataset.py` of verl 0.9.1, whose `RLHFDataset` and `collate_fn` read such a
+file in November 2026). The columns of `steps` stand beside these.
 
 prime-rl's trainer takes `TrainingSample`s (`src/prime_rl/transport/types.py`, read in November
 2026). Its fields changed over time: once `prompt_ids`, `completion_ids` and one `advantage`, lately

@@ -8,6 +8,7 @@ from monastery.runtime.gateway.shapes import (
     DataUrl,
     Dropped,
     Effort,
+    FunctionShape,
     Identifier,
     Nothing,
     Probability,
@@ -108,15 +109,6 @@ class Result(Shape):
 
 
 Message = Annotated[Told | Said | Result, Field(discriminator="role")]
-
-
-class FunctionShape(Shape):
-    """A tool as it is described to the model."""
-
-    name: ToolName
-    description: str | None = None
-    parameters: Schema | None = None
-    strict: bool | None = None
 
 
 class Tool(Shape):

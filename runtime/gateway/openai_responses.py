@@ -8,6 +8,7 @@ from monastery.runtime.gateway.shapes import (
     DataUrl,
     Dropped,
     Effort,
+    FunctionShape,
     Identifier,
     Nothing,
     Probability,
@@ -77,12 +78,16 @@ class Call(Shape):
     status: Status | None = None
 
 
+Given = str | list[Annotated[Text | Image, Field(discriminator="type")]]
+"""What a tool gave."""
+
+
 class Result(Shape):
     """What came of a tool."""
 
     type: Literal["function_call_output"]
     call_id: Identifier
-    output: str | list[Annotated[Text | Image, Field(discriminator="type")]]
+    output: Given
     id: Identifier | None = None
     status: Status | None = None
 
@@ -103,7 +108,7 @@ class CustomResult(Shape):
 
     type: Literal["custom_tool_call_output"]
     call_id: Identifier
-    output: str | list[Annotated[Text | Image, Field(discriminator="type")]]
+    output: Given
     id: Identifier | None = None
 
 
@@ -128,14 +133,10 @@ class Reasoning(Shape):
 Item = Message | Call | Result | CustomCall | CustomResult | Reasoning
 
 
-class Tool(Shape):
+class Tool(FunctionShape):
     """A tool that the agent runs itself."""
 
     type: Literal["function"]
-    name: ToolName
-    description: str | None = None
-    parameters: Schema | None = None
-    strict: bool | None = None
 
 
 class CustomFormat(Shape):

@@ -85,6 +85,16 @@ Dropped = Annotated[Any, AfterValidator(_dropped), Field(exclude=True)]
 Only what does nothing for the agent may be dropped; where an agent would miss it, refuse it.
 """
 
+
+class FunctionShape(Shape):
+    """A function as it is described to the model, in both of OpenAI's APIs."""
+
+    name: ToolName
+    description: str | None = None
+    parameters: Schema | None = None
+    strict: bool | None = None
+
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 Tokens = Annotated[int, Field(ge=1, le=1 << 24)]

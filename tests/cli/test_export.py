@@ -144,6 +144,7 @@ def test_without_a_score_there_is_nothing_to_train_with(cli: Cli, live: Live) ->
         (("--to", "steps", "--out", "full"), "'full' is there already; name a new folder"),
         (("--to", "steps", "--out", "gone/x"), "cannot write 'gone/x'"),
         (("--to", "journal", "last"), "--to journal writes one run, not 2"),
+        (("--to", "steps", "--baseline", "nan"), "--baseline nan is no score"),
         (("--to", "steps", "--without-content"), "--without-content is for --to journal"),
     ],
 )

@@ -38,7 +38,7 @@ DAY = 86400.0
 
 
 @pytest.mark.parametrize("jump", [0.0, DAY, -DAY])
-@pytest.mark.parametrize("owner", [HERE, STRANGER])
+@pytest.mark.parametrize("owner", [HERE, STRANGER], ids=["here", "stranger"])
 def test_on_one_machine_the_wall_clock_decides_nothing(owner: str, jump: float) -> None:
     """Set a day ahead or back, it neither takes a lease away nor keeps one alive."""
     assert standing(owner, LEASE, _later(59, 59 + jump)) == HELD

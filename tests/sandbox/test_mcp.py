@@ -39,8 +39,16 @@ def begin(version):
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {}}
 def now(**params): return {"_meta": META, **params}
+call = {"name": "propose_step",
+        "arguments": {"kind": "note", "rationale": "r", "payload": "p"}}
 """
 OUTCOME = {"status": "done", "kind": "note", "step": 1, "content": {"a": 1}, "feedback": None}
+
+
+async def _written(box, file: str) -> None:
+    """Wait until the program wrote a file."""
+    while (await box.run(["test", "-e", file])).exit_code:
+        pass
 
 
 async def _heard(box):
@@ -219,8 +227,6 @@ async def test_while_a_step_waits_others_are_answered_and_progress_is_told(
     """A client that asks for progress knows that it is not forgotten."""
     text = TALK + (
         "META['progressToken'] = 'p'\n"
-        "more = {'kind': 'note', 'rationale': 'r', 'payload': 'p'}\n"
-        "call = {'name': 'propose_step', 'arguments': more}\n"
         "send({'jsonrpc': '2.0', 'id': 'a', 'method': 'tools/call', 'params': now(**call)})\n"
         "send({'jsonrpc': '2.0', 'id': 1, 'method': 'ping', 'params': {}})\n"
         "while hear().get('id') != 1: pass\n"
@@ -231,8 +237,7 @@ async def test_while_a_step_waits_others_are_answered_and_progress_is_told(
     async with opened(sandbox) as box:
         await program(box, text)
         asked = await box.receive()
-        while (await box.run(["test", "-e", "told"])).exit_code:
-            pass
+        await _written(box, "told")
         await box.answer(asked.call, OUTCOME)
         *heard, done = await _heard(box)
         (pong,) = [one for one in heard if "id" in one]
@@ -246,8 +251,6 @@ async def test_while_a_step_waits_others_are_answered_and_progress_is_told(
 async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, opened, program):
     """A client that gave up hears nothing of that call; the step was taken, and is not lost."""
     text = TALK + (
-        "more = {'kind': 'note', 'rationale': 'r', 'payload': 'p'}\n"
-        "call = {'name': 'propose_step', 'arguments': more}\n"
         "send({'jsonrpc': '2.0', 'id': 1, 'method': 'tools/call', 'params': now(**call)})\n"
         "gone = {'method': 'notifications/cancelled', 'params': {'requestId': 1}}\n"
         "send(dict(gone, jsonrpc='2.0'))\n"
@@ -259,8 +262,7 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
         await program(box, text)
         step = 0
         while isinstance(asked := await box.receive(), ProposalRequest):
-            while (await box.run(["test", "-e", "gone"])).exit_code:
-                pass
+            await _written(box, "gone")
             step += 1
             await box.answer(asked.call, {**OUTCOME, "step": step})
         *_, both, last = map(json.loads, box.take_transcript().text.splitlines())
@@ -274,8 +276,6 @@ async def test_an_outcome_that_nobody_waited_for_is_told_with_the_next(sandbox, 
 async def test_only_the_call_that_is_named_is_given_up(docker_sandbox, opened, program):
     """1 and "1" are two calls; what is not open cannot be given up beforehand."""
     text = TALK + (
-        "more = {'kind': 'note', 'rationale': 'r', 'payload': 'p'}\n"
-        "call = {'name': 'propose_step', 'arguments': more}\n"
         "def cancel(id):\n"
         "    gone = {'method': 'notifications/cancelled', 'params': {'requestId': id}}\n"
         "    send(dict(gone, jsonrpc='2.0'))\n"
@@ -286,8 +286,7 @@ async def test_only_the_call_that_is_named_is_given_up(docker_sandbox, opened, p
     async with opened(docker_sandbox) as box:
         await program(box, text)
         asked = await box.receive()
-        while (await box.run(["test", "-e", "gone"])).exit_code:
-            pass
+        await _written(box, "gone")
         await box.answer(asked.call, OUTCOME)
         pong, told = await _heard(box)
         assert (pong["id"], told["id"]) == (2, 1)

@@ -52,7 +52,7 @@ def draw(rows: list[Row], path: Path) -> None:
         for panel in panels[max(0, len(arms) - columns) : len(arms)]:
             panel.set_xlabel("episodes")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(LINES))
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(LINES) if columns > 2 else 2)
         figure.savefig(path, metadata={"Date": None, "Creator": None})
     # The library ends lines with spaces; without them a text diff shows only what changed.
     path.write_text("".join(line.rstrip() + "\n" for line in path.read_text().splitlines()))
@@ -69,4 +69,4 @@ def _panel(panel: Axes, rows: list[Row]) -> None:
         at = [point["episode"] for point in rows[0]["curve"]]
         mean = [fmean(row["curve"][number][name] for row in rows) for number in range(len(at))]
         panel.plot(at, mean, dashes, c=colour, lw=1.6, label=label)
-    panel.set_ylim(-0.02, 1.32)
+    panel.set_ylim(-0.02, 1.05)
