@@ -5,6 +5,7 @@ VENV   := $(CURDIR)/.venv/bin
 MYPY   := "$(VENV)"/mypy --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/build/mypy"
 LINKS  := build/types/monastery
 ARGS   ?=
+WORKERS ?= 2
 INPUTS ?= 100000
 KILLS  ?= 25
 CRASHES ?= 5000
@@ -23,9 +24,9 @@ setup: ## make this machine ready: packages, Docker engine, box image
 demo: setup ## repair a broken package, a step at a time; goes on where it was interrupted
 	@"$(VENV)"/python scripts/demo $(ARGS)
 
-test: setup lint ## lint, then every test; ARGS="tests/test_scripts.py -x" passes on to pytest
+test: setup lint ## lint, then every test; ARGS="tests/test_scripts.py -x" passes on to pytest, WORKERS=0 is one process
 	@scripts/setup tests
-	@"$(VENV)"/python -m pytest $(ARGS)
+	@"$(VENV)"/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: style types ## ruff (check, format) and mypy, strict
 
