@@ -52,7 +52,8 @@ def draw(rows: list[Row], path: Path) -> None:
         for panel in panels[max(0, len(arms) - columns) : len(arms)]:
             panel.set_xlabel("episodes")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(LINES) if columns > 2 else 2)
+        beside = len(LINES) if columns > 2 else 2
+        figure.legend(handles, labels, loc="outside upper center", ncols=beside)
         figure.savefig(path, metadata={"Date": None, "Creator": None})
     # The library ends lines with spaces; without them a text diff shows only what changed.
     path.write_text("".join(line.rstrip() + "\n" for line in path.read_text().splitlines()))
