@@ -27,12 +27,12 @@ try:
     from tdd.arms import ARMS
     from tdd.boxed import StudyFailed, play
     from tdd.policy import TwoStepPolicy
-    from tdd.progress import progress
     from tdd.results import Kept, Key, Row, row, summary
     from tdd.trainer import Trainer
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install 'monastery[train,study]'")
 
+from monastery.runtime.cli.ticking import ticking
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.store import Store
 from monastery.runtime.verify import verify
@@ -108,7 +108,7 @@ def _play(key: Key, home: Path | None) -> Row:
     trainer = Trainer(ARMS[key.arm], key.seed, key.episodes)
     what = f"{key.arm}, seed {key.seed}{'' if key.boxed else ', without a box'}"
     began = time.monotonic()
-    with progress(what, key.episodes) as tick:
+    with ticking(what, key.episodes) as tick:
         if not key.boxed:
             policy = TwoStepPolicy(trainer.network, key.seed + 1000)
             played = []
