@@ -6,7 +6,7 @@
   study.py --arms mona --seeds 1 --episodes 100 --json
 
 What was played is kept in the folder of --out and not played again: a study that was stopped goes
-on.
+on, and further seeds that are there count too.
 """
 
 import argparse
@@ -85,7 +85,9 @@ def main(given: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("study.py: stopped; the same command goes on", file=sys.stderr)
         return INTERRUPTED
-    rows = sorted((kept.rows[key] for key in wanted), key=lambda one: arms.index(one["arm"]))
+    asked = {(key.arm, key.episodes, key.boxed) for key in wanted}
+    found = [row for key, row in kept.rows.items() if (key.arm, key.episodes, key.boxed) in asked]
+    rows = sorted(found, key=lambda one: (arms.index(one["arm"]), one["seed"]))
     picture = options.out / ("unboxed.svg" if options.without_box else "curves.svg")
     figures.draw(rows, picture)
     if options.json:
@@ -165,7 +167,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--arms", metavar="ARM,…", default=",".join(ARMS), help=f"of {', '.join(ARMS)} (all)"
     )
-    parser.add_argument("--seeds", type=int, metavar="N", default=SEEDS, help="0 to N-1 (5)")
+    parser.add_argument("--seeds", type=int, metavar="N", default=SEEDS, help="at least 0 to N-1 (5)")
     parser.add_argument(
         "--episodes",
         type=int,

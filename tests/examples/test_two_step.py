@@ -291,8 +291,9 @@ def test_the_command_keeps_what_it_played_and_goes_on(
     assert json.loads(capsys.readouterr().out) == first
     assert (tmp_path / "unboxed.jsonl").read_text() == kept
     assert study.main([*argv, "--seeds", "3"]) == 0
+    assert study.main([*argv, "--seeds", "1"]) == 0  # what is there counts too
     assert (tmp_path / "unboxed.jsonl").read_text().startswith(kept)
-    assert "3, 16, without a box" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("3, 16, without a box") == 2
     assert "<svg" in (tmp_path / "unboxed.svg").read_text()
     assert first["seeds"] == 2
     assert first["observed"]["low"] < first["observed"]["mean"] < first["observed"]["high"]
