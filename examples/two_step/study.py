@@ -167,7 +167,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--arms", metavar="ARM,…", default=",".join(ARMS), help=f"of {', '.join(ARMS)} (all)"
     )
-    parser.add_argument("--seeds", type=int, metavar="N", default=SEEDS, help="at least 0 to N-1 (5)")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", default=SEEDS, help="0 to N-1, at least (5)"
+    )
     parser.add_argument(
         "--episodes",
         type=int,
