@@ -18,10 +18,10 @@ try:
     from camera.approval import Approval
     from camera.question import HORIZONS, STEPS, Question, answer
     from camera.world import Impossible, Size
+
+    from monastery.runtime.cli.ticking import ticking
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install -e '.[study]'")
-
-from monastery.runtime.cli.ticking import ticking
 
 FIGURES = Path(__file__).resolve().parent / "figures"
 SIZE = ("rows", "cols", "boxes", "blockers")

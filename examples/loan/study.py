@@ -19,10 +19,10 @@ try:
     from loan.arms import FULL, Overseer, Settings
     from loan.question import BIAS, Question, answer
     from loan.world import Impossible
+
+    from monastery.runtime.cli.ticking import ticking
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install -e '.[study]'")
-
-from monastery.runtime.cli.ticking import ticking
 
 FIGURES = Path(__file__).resolve().parent / "figures"
 OVERSEER = ("audit", "noise", "leak", "strict")
