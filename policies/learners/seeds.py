@@ -10,14 +10,13 @@ value but those three. `tests/policies/learners/test_seeds.py` plays seeds of wh
 known, and counts how often each kind of interval holds it.
 
 A share near an end differs little between seeds, or not at all, because a run has so few episodes
-that went the other way. So the spread of logits is taken to be at least what the episodes alone
-would make.
+that went the other way. So the interval is at least as long as the episodes alone would make it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev, variance
+from statistics import NormalDist, fmean, stdev
 
 LEVEL = 0.95
 """How often an interval holds the mean, unless told otherwise."""
@@ -82,8 +81,11 @@ def mean_share(shares: Sequence[float], of: int, level: float = LEVEL) -> Mean:
     sides = [(share * of + 0.5, (1 - share) * of + 0.5) for share in shares]
     logits = [math.log(one / other) for one, other in sides]
     by_chance = fmean(1 / one + 1 / other for one, other in sides)
-    spread = max(variance(logits), by_chance)
-    half = student(count - 1, level) * math.sqrt(spread / count)
+    # How far seeds spread is guessed from few of them; what chance makes of episodes is known.
+    half = max(
+        student(count - 1, level) * stdev(logits) / math.sqrt(count),
+        NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(by_chance / count),
+    )
     low, high = (_share(fmean(logits) + way * half) for way in (-1, 1))
     # The mean of the logits is not the logit of the mean, which is what is shown.
     return Mean(middle, min(low, middle), max(high, middle))
