@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from monastery.runtime.cli.train import Training
+from monastery.runtime.cli import compose
 from monastery.runtime.errors import BadInput
 from monastery.runtime.journal import records
-from monastery.runtime.project import LocalPolicySettings
 from monastery.runtime.project_file import load
 from monastery.runtime.store import Store
 from monastery.runtime.training import training_items
@@ -188,6 +187,8 @@ def test_what_was_not_audited_changes_nothing(tmp_path: Path, tiny_model: Path) 
         ("training", False, {}, "holds a training of 2 episodes; go on with it by --resume"),
         ("training", True, {"seed": 6}, "--seed 6: the training began with 5; leave it out"),
         ("none", True, {}, "there is no training in '.*none'; leave it out"),
+        ("none", False, {"learning_rate": -1.0}, "--learning-rate -1: choose a number above 0"),
+        ("none", False, {"baseline": float("nan")}, "--baseline nan: choose a number"),
     ],
 )
 def test_what_does_not_fit_the_checkpoint_is_refused(
@@ -195,10 +196,9 @@ def test_what_does_not_fit_the_checkpoint_is_refused(
 ) -> None:
     """In one line, before a model is loaded."""
     loaded = load(trained)
-    assert isinstance(loaded.project.policy, LocalPolicySettings)
-    place = trained.parent / folder
+    place, home = trained.parent / folder, trained.parent / ".monastery"
     with pytest.raises(BadInput, match=said):
-        Training.begin(loaded, loaded.project.policy, place, asked, resume=resume, quiet=True)
+        compose.episodes(loaded, place, home, asked, resume=resume)
 
 
 def test_a_project_with_another_policy_is_refused(tmp_path: Path) -> None:
