@@ -36,6 +36,8 @@ class Counting:
     async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Number the answer."""
         self.calls += 1
+        if "fail" in body:
+            return {"status": 503, "response": {"error": "overloaded"}}
         return {"answer": f"response-{self.calls}"}
 
 
@@ -98,3 +100,22 @@ async def test_lines_come_in_order_one_for_each_segment(tmp_path: Path) -> None:
     assert [line["index"] for line in lines] == [1, 2, 3, 4]
     assert lines[3]["trainable"]["proposal"] is None
     assert lines[3]["trainable"]["printed"]["text"] == "printed-4\n"
+
+
+async def test_what_no_model_answered_is_in_no_line(tmp_path: Path) -> None:
+    """An error is nothing that the policy did: it is not trained on, and nor was it given that."""
+
+    async def agent(inside: Any) -> int:
+        told = await inside.model({"fail": "request-1"})
+        assert told["status"] == 503
+        await inside.model({"ask": "request-2"})
+        await inside.propose("note", "payload", "why")
+        return 0
+
+    small = Small(tmp_path, agent, policy=Counting(), rate=0.0)
+    row = small.new()
+    await small.live(row)
+    with Store.open(tmp_path) as store:
+        first, _ = export_lines(store, row.run)
+    assert first["context"]["requests"] == [{"ask": "request-2"}]
+    assert [one["answer"] for one in first["trainable"]["responses"]] == ["response-2"]
