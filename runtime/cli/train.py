@@ -1,6 +1,7 @@
 """`monastery train`: runs episodes of a project with a local model, and trains it meanwhile."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,12 @@ import typer
 
 from monastery.runtime import project_file, training_curve
 from monastery.runtime.cli import compose, output
+from monastery.runtime.cli.bar import Bar, bar
 from monastery.runtime.cli.home import HomeOption, find
 from monastery.runtime.cli.stopping import INTERRUPTED, Stop, mind_signals
 from monastery.runtime.episodes import Episodes
+from monastery.runtime.events import SegmentStarted
+from monastery.runtime.journal import Record
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -58,22 +62,26 @@ def train(
     """
     loaded = project_file.load(project)
     asked = {"seed": seed, "learning_rate": learning_rate, "baseline": baseline}
-    lived = compose.episodes(
-        loaded,
-        checkpoint,
-        find(home, beside=loaded.folder),
-        {name: value for name, value in asked.items() if value is not None},
-        resume=resume,
-    )
-    training = lived.training
-    again = f"monastery train {shlex.quote(str(project))} --episodes {episodes} --checkpoint"
-    again = f"{again} {shlex.quote(str(checkpoint))} --resume"
-    stop = Stop()
-    try:
-        trio.run(_train, lived, episodes, stop, json)
-    except BaseException:
-        output.note(f"the training can go on: {again}")
-        raise
+    with bar("episodes", episodes) as shown:
+        lived = compose.episodes(
+            loaded,
+            checkpoint,
+            find(home, beside=loaded.folder),
+            {name: value for name, value in asked.items() if value is not None},
+            resume=resume,
+            watch=partial(_watch, shown),
+        )
+        training = lived.training
+        shown.goes_on(by=training.episodes)
+        again = f"monastery train {shlex.quote(str(project))} --episodes {episodes} --checkpoint"
+        again = f"{again} {shlex.quote(str(checkpoint))} --resume"
+        stop = Stop()
+        try:
+            trio.run(_train, lived, episodes, stop, shown, json)
+        except BaseException:
+            shown.hide()
+            output.note(f"the training can go on: {again}")
+            raise
     if stop.by is not None:
         output.note(f"stopped by {stop.by}; go on with: {again}")
         raise typer.Exit(INTERRUPTED)
@@ -84,15 +92,24 @@ def train(
             output.line(f"curve     {path}")
 
 
-async def _train(episodes: Episodes, count: int, stop: Stop, quiet: bool) -> None:
+async def _train(episodes: Episodes, count: int, stop: Stop, shown: Bar, quiet: bool) -> None:
     """Live one episode after the other, until a signal."""
     async with trio.open_nursery() as nursery:
         scope = trio.CancelScope()
         await nursery.start(mind_signals, scope, stop)
         with scope:
             while episodes.training.episodes < count:
-                _tell(await episodes.live(), quiet)
+                point = await episodes.live()
+                shown.hide()
+                _tell(point, quiet)
+                shown.goes_on(by=1)
         nursery.cancel_scope.cancel()
+
+
+def _watch(shown: Bar, record: Record) -> None:
+    """Show how far the episode is."""
+    event = record.event
+    shown.goes_on(f"episodes, at step {event.index}" if isinstance(event, SegmentStarted) else None)
 
 
 def _tell(point: training_curve.Point, quiet: bool) -> None:
