@@ -196,9 +196,11 @@ def saved(folder: Path) -> Saved | None:
         raise BadInput(f"{folder / _POINTER} is no checkpoint: {exc}") from exc
     if not isinstance(told, dict) or told.get("format") != _FORMAT:
         raise BadInput(f"{folder / _POINTER} is no checkpoint of this version")
-    return Saved(
-        Settings(**told["settings"]), told["episodes"], told["updates"], folder / told["model"]
-    )
+    try:
+        settings, model = Settings(**told["settings"]), folder / told["model"]
+        return Saved(settings, told["episodes"], told["updates"], model)
+    except (KeyError, TypeError) as exc:
+        raise BadInput(f"{folder / _POINTER} is no checkpoint of this version: {exc}") from exc
 
 
 def take_up(online: Online, checkpoint: Saved) -> None:

@@ -85,7 +85,7 @@ def episodes(
         BadInput: The project's policy is not local, or what is asked for does not fit the folder.
         Unfit: A library is missing, or the model cannot be loaded.
     """
-    policy = loaded.project.policy
+    policy, home = loaded.project.policy, home.resolve()
     if not isinstance(policy, LocalPolicySettings):
         raise BadInput(f"{loaded.path}: trains `policy: {{local: FOLDER}}`; its policy is another")
     try:
