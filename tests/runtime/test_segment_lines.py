@@ -36,7 +36,7 @@ class Counting:
     async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Number the answer."""
         self.calls += 1
-        if "fail" in body:
+        if body.get("api") is not None and self.calls == 1:
             return {"status": 503, "response": {"error": "overloaded"}}
         return {"answer": f"response-{self.calls}"}
 
@@ -103,12 +103,13 @@ async def test_lines_come_in_order_one_for_each_segment(tmp_path: Path) -> None:
 
 
 async def test_what_no_model_answered_is_in_no_line(tmp_path: Path) -> None:
-    """An error is nothing that the policy did: it is not trained on, and nor was it given that."""
+    """An error is nothing that the policy did; whoever trains does not read it as an answer."""
+    request = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    call = {"api": "openai.chat", "request": request}
 
     async def agent(inside: Any) -> int:
-        told = await inside.model({"fail": "request-1"})
-        assert told["status"] == 503
-        await inside.model({"ask": "request-2"})
+        told = [(await inside.model(call))["status"] for _ in range(2)]
+        assert told == [503, 200]
         await inside.propose("note", "payload", "why")
         return 0
 
@@ -117,5 +118,6 @@ async def test_what_no_model_answered_is_in_no_line(tmp_path: Path) -> None:
     await small.live(row)
     with Store.open(tmp_path) as store:
         first, _ = export_lines(store, row.run)
-    assert first["context"]["requests"] == [{"ask": "request-2"}]
-    assert [one["answer"] for one in first["trainable"]["responses"]] == ["response-2"]
+    assert first["context"]["requests"] == [call]
+    (answer,) = first["trainable"]["responses"]
+    assert answer["response"] == {"answer": "response-2"}
