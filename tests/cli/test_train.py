@@ -1,6 +1,7 @@
 """`monastery train`: a local model is changed by what its audited segments earned, by no more."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from monastery.runtime.training import training_items
 from tests.model_server import alone
 from tests.tiny_model import LEARNED
 
+PAGE = Path(__file__).parents[2] / "docs" / "learning.md"
 MONASTERY = str(Path(sys.executable).parent / "monastery")
 
 AGENT = """
@@ -79,6 +81,19 @@ def _train(project: Path, *options: str, dies: bool = False) -> "subprocess.Comp
             (project.parent / "victim").write_text(str(process.pid))
         out, err = process.communicate()
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+def _from_python(project: Path) -> str:
+    """Live one episode by the program of the page, with the settings of `FAST`."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (program,) = [block for block in blocks if "compose.episodes" in block]
+    for shown, here in (("< 100", "< 1"), ("1e-5", '0.003, "seed": 5')):
+        assert shown in program
+        program = program.replace(shown, here)
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, cwd=project.parent, env=alone(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def _weights(project: Path) -> bytes:
@@ -150,10 +165,13 @@ def test_stopped_and_killed_it_comes_to_the_same_weights(
 ) -> None:
     """After an end, and in the middle of an episode: no update is lost, and none made twice.
 
-    Not a bit of the model differs from one that was trained at a stretch.
+    Not a bit of the model differs from one that was trained at a stretch. The first episode is
+    lived from Python, as the page shows it.
     """
     project = _project(tmp_path / "killed", tiny_model)
-    assert _train(project, *FAST[2:], "--episodes", "1").returncode == 0
+    said = _from_python(project)
+    assert said.splitlines()[0].endswith(" 3"), said
+    assert said.splitlines()[1] == "training/model-000001"
     killed = _train(project, "--episodes", "2", "--resume", dies=True)
     assert killed.returncode == -9, killed.stdout + killed.stderr
     assert len(_curve(project)) == 1
