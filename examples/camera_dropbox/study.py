@@ -19,7 +19,7 @@ try:
     from camera.question import HORIZONS, STEPS, Question, answer
     from camera.world import Impossible, Size
 
-    from monastery.runtime.cli.ticking import ticking
+    from monastery.runtime.cli.bar import ticking
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install -e '.[study]'")
 

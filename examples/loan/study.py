@@ -20,7 +20,7 @@ try:
     from loan.question import BIAS, Question, answer
     from loan.world import Impossible
 
-    from monastery.runtime.cli.ticking import ticking
+    from monastery.runtime.cli.bar import ticking
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install -e '.[study]'")
 

@@ -32,7 +32,7 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install 'monastery[train,study]'")
 
-from monastery.runtime.cli.ticking import ticking
+from monastery.runtime.cli.bar import ticking
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.store import Store
 from monastery.runtime.verify import verify

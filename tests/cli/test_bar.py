@@ -1,4 +1,4 @@
-"""The bar: there once something takes long on a terminal, and gone when it is over."""
+"""Progress: there once something takes long, gone when it is over, never among results."""
 
 import os
 import pty
@@ -59,3 +59,38 @@ def test_no_bar_where_nobody_looks() -> None:
     """A log gets none, however long it takes."""
     done = subprocess.run([sys.executable, "-c", SLOW], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "between\n", "")
+
+
+TICKING = """
+from monastery.runtime.cli import bar
+
+bar.PATIENCE_SECONDS = 0.0
+bar.LINE_SECONDS = SECONDS
+try:
+    with bar.ticking("training", 3) as tick:
+        tick()
+        tick()
+        raise RuntimeError("planted")
+except RuntimeError:
+    pass
+"""
+
+
+def test_in_a_log_work_of_minutes_says_a_line_now_and_then() -> None:
+    """On the error stream; none for what is quick."""
+    for seconds, said in (
+        ("1e6", ""),
+        ("0.0", "training: 1 of 3, 0 s\ntraining: 2 of 3, 0 s\n"),
+    ):
+        program = TICKING.replace("= SECONDS", f"= {seconds}")
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+
+
+def test_work_that_fails_takes_its_bar_with_it() -> None:
+    """The line is cleared on the way out."""
+    said, told = _on_a_terminal(TICKING.replace("= SECONDS", "= 1e6"))
+    assert said == ""
+    assert "training" in told
+    assert "━" in told
+    assert told.rstrip("\r\n").endswith("\x1b[2K")

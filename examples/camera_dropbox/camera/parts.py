@@ -20,7 +20,7 @@ from camera.question import STEPS, Question, answer
 from camera.training import ARMS, FAR_SIGHTED, Arm, Curve
 from camera.world import Impossible, Size, World
 from monastery.policies.learners.seeds import mean
-from monastery.runtime.cli.ticking import ticking
+from monastery.runtime.cli.bar import ticking
 
 Row = dict[str, Any]
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)

@@ -19,7 +19,7 @@ from loan.question import Row, row
 from loan.summary import text
 from loan.training import softmax, train
 from loan.world import FIELDS, GOOD, NATIONALITIES, WELSH, Impossible, World
-from monastery.runtime.cli.ticking import ticking
+from monastery.runtime.cli.bar import ticking
 
 WORLD = World()
 FEWER = replace(FULL, learners=5)
