@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monastery.policies.learners import gru
+
 State = Any
 """None before the first input; then whatever the network remembers."""
 
@@ -105,9 +107,7 @@ class Recurrent(_Headed):
 
     def forward(self, inputs: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Read; see `Network.forward`."""
-        before = None if state is None else state.unsqueeze(0)
-        features, after = self.core(self.encoder(inputs), before)
-        return features, after.squeeze(0)
+        return gru.read(self.core, self.encoder(inputs), state)
 
     def stack(self, states: list[State]) -> State:
         """Stack; see `Network.stack`."""
