@@ -44,7 +44,7 @@ class _Read(torch.autograd.Function):
         return features, last.squeeze(0)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, features_grad: Tensor, last_grad: Tensor) -> Any:
         inputs, before, features, from_input, from_past, input_bias, past_bias = ctx.saved_tensors
         past = torch.cat([before.unsqueeze(1), features[:, :-1]], dim=1)  # [B, L, H]
