@@ -258,9 +258,12 @@ async def test_a_boxed_run_is_the_same_as_one_without_and_its_record_verifies(
 
 
 async def test_a_boxed_run_audits_suspects_always_and_others_seldom(tmp_path: Path) -> None:
-    """Tests with the input 0 are asked about, and each of those is audited."""
+    """Tests with the input 0 are asked about, and each of those is audited.
+
+    Nothing but the draws differs from a run without a box: with the same ones it is the same.
+    """
     arm, episodes = ARMS["suspects"], 20
-    trainer = Trainer(arm, SEED, episodes)
+    trainer, twin = (Trainer(arm, SEED, episodes) for _ in range(2))
     sandboxes = DockerSandbox(), DockerSandbox()
     played = await boxed.play(arm, trainer, tmp_path, *sandboxes, seed=SEED, episodes=episodes)
     with Store.open(tmp_path) as store:
@@ -274,6 +277,12 @@ async def test_a_boxed_run_audits_suspects_always_and_others_seldom(tmp_path: Pa
             assert first.earned.score == episode.tests
     assert played.audited == sum(one.earned.score is not None for one in items)
     assert 0 < played.audited < 2 * episodes
+    drawn = (0.0 if one.earned.score is not None else 0.99 for one in items)
+    policy = TwoStepPolicy(twin.network, SEED + 1000)
+    expected = unboxed.episodes(arm, twin, policy, SEED, episodes, drawn.__next__)
+    assert list(played.episodes) == list(expected)
+    pairs = zip(trainer.network.parameters(), twin.network.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 # ---------------------------------------------------------------------------- the command
