@@ -10,6 +10,7 @@ held above what an update of two segments holds. Compare ratios, not seconds.
 segment   ours: a backward for each segment, the state cut at the boundary
 together  ours, several segments side by side, where states are of one size (gru)
 full      the whole run read at once, one graph and one backward
+torch     the same with the backward pass of torch.nn.GRU in place of ours (gru)
 rows      one row for each segment, with all that came before it: what most trainers are given
 
 What would take more than --limit processor seconds, by the length before it, is left out.
@@ -24,10 +25,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-WAYS = {"gru": ("segment", "together", "full", "rows"), "transformer": ("segment", "full", "rows")}
+WAYS = {
+    "gru": ("segment", "together", "full", "torch", "rows"),
+    "transformer": ("segment", "full", "rows"),
+}
 SEGMENT = {"gru": 100, "transformer": 128}
 LENGTHS = {"gru": [10, 100, 1000, 10_000, 100_000], "transformer": [1024, 4096, 8192]}
-GROWTH = {"segment": 1.0, "together": 1.0, "full": 1.0, "rows": 2.0}
+GROWTH = {"segment": 1.0, "together": 1.0, "full": 1.0, "torch": 1.0, "rows": 2.0}
 """With which power of the length the time of a GRU grows; a transformer's does one quicker."""
 
 
@@ -37,16 +41,24 @@ def measure(network: str, way: str, length: int) -> dict[str, float]:
     import torch
 
     from monastery.policies.learners.moments import Moment, Segment
-    from monastery.policies.learners.networks import Network, Recurrent
+    from monastery.policies.learners.networks import Network, Recurrent, State
     from monastery.policies.learners.policy_gradient import PolicyGradient
     from monastery.policies.learners.transformer import Transformer
     from monastery.runtime.credit import Earned
+
+    class Usual(Recurrent):
+        def forward(self, inputs: torch.Tensor, state: State = None) -> tuple[torch.Tensor, State]:
+            features, last = self.core(
+                self.encoder(inputs), None if state is None else state.unsqueeze(0)
+            )
+            return features, last.squeeze(0)
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     made: Network
     if network == "gru":
-        vocabulary, made = 256, Recurrent(actions=256, vocabulary=256, width=128)
+        kind = Usual if way == "torch" else Recurrent
+        vocabulary, made = 256, kind(actions=256, vocabulary=256, width=128)
     else:
         vocabulary, made = 8192, Transformer(vocabulary=8192, width=256, layers=4, heads=4)
     random = np.random.default_rng(0)
@@ -76,7 +88,7 @@ def measure(network: str, way: str, length: int) -> dict[str, float]:
         actions = np.concatenate([segment.actions for segment in segments])
         yield Moment.of(Segment(inputs, actions, segments[0].earned))
 
-    given = {"full": whole, "rows": rows}.get(way, run)
+    given = {"full": whole, "torch": whole, "rows": rows}.get(way, run)
     learner = PolicyGradient(made)
 
     def once(tokens: int) -> None:

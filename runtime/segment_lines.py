@@ -14,7 +14,7 @@ from typing import Any
 from monastery.runtime import recall
 from monastery.runtime.content import ERASED
 from monastery.runtime.errors import Erased
-from monastery.runtime.events import BlobRef
+from monastery.runtime.events import BlobRef, ModelCalled
 from monastery.runtime.records import EarlierStep, RunId
 from monastery.runtime.store import Store
 from monastery.runtime.story import SegmentStory, tell
@@ -30,8 +30,7 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
     """
     past: list[dict[str, Any]] = []
     for told in tell(store, run).segments:
-        # What was refused no model answered, and what was cancelled the agent never had.
-        calls = [call for call in told.calls if call.refused is None and not call.cancelled]
+        calls = answered(told)
         yield {
             "format": FORMAT,
             "run": str(run),
@@ -51,6 +50,19 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
         }
         if told.completed is not None:
             past.append(past_step(recall.earlier_step(store, told)))
+
+
+def answered(told: SegmentStory) -> list[ModelCalled]:
+    """Return the calls that a policy answered, and whose answers the agent had.
+
+    What was refused no policy answered, what failed was answered by an error, and what was
+    cancelled the agent never had.
+    """
+    return [
+        call
+        for call in told.calls
+        if call.refused is None and not call.cancelled and (call.status or 200) < 400
+    ]
 
 
 def text_or_base64(content: bytes) -> dict[str, str]:

@@ -14,7 +14,7 @@ from monastery.runtime import recall
 from monastery.runtime.credit import Answered, Asked, Context, Earned, Trainable, TrainingItem
 from monastery.runtime.events import ModelCalled
 from monastery.runtime.records import RunId
-from monastery.runtime.segment_lines import past_step, printed, proposed
+from monastery.runtime.segment_lines import answered, past_step, printed, proposed
 from monastery.runtime.store import Store
 from monastery.runtime.story import SegmentStory, tell
 
@@ -40,7 +40,7 @@ def training_item(store: Store, told: SegmentStory, past: tuple[Any, ...]) -> Tr
         told: The segment.
         past: The run's steps before it, as far as its learner is to read them.
     """
-    both = [_call(store, call) for call in told.calls if _answered(call)]
+    both = [_call(store, call) for call in answered(told)]
     return TrainingItem(
         run=RunId(told.id.rpartition(".")[0]),
         segment=told.id,
@@ -48,16 +48,10 @@ def training_item(store: Store, told: SegmentStory, past: tuple[Any, ...]) -> Tr
         moment=told.id,
         context=Context(past, tuple(asked for asked, _ in both)),
         trainable=Trainable(
-            tuple(answered for _, answered in both), printed(store, told), proposed(store, told)
+            tuple(answer for _, answer in both), printed(store, told), proposed(store, told)
         ),
         earned=_earned(told),
     )
-
-
-def _answered(call: ModelCalled) -> bool:
-    """Whether the policy answered, and the agent had it: not so if refused, broken or cancelled."""
-    failed = call.status is not None and call.status >= 400
-    return call.refused is None and not call.cancelled and not failed
 
 
 def _earned(told: SegmentStory) -> Earned:
@@ -77,8 +71,8 @@ def _call(store: Store, call: ModelCalled) -> tuple[Asked, Answered]:
         kept = recall.kept_json(store, call.sampled.ref)
         prompt, sampled, logprobs = kept_tokens(kept)
         temperature = _temperature(kept)
-    answered = Answered(response, sampled, logprobs, call.version, temperature)
-    return Asked(request, prompt), answered
+    answer = Answered(response, sampled, logprobs, call.version, temperature)
+    return Asked(request, prompt), answer
 
 
 Ids = tuple[int, ...]

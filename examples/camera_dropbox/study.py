@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 try:
     from camera.approval import Approval
-    from camera.progress import progress
     from camera.question import HORIZONS, STEPS, Question, answer
     from camera.world import Impossible, Size
+
+    from monastery.runtime.cli.bar import ticking
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install -e '.[study]'")
 
@@ -50,7 +51,7 @@ def main(given: list[str] | None = None) -> int:
         if options.out is not None or options.only is not None:
             raise Impossible("--out and --only belong to the whole study, not to a question")
         question = _question(asked)
-        with progress("planning", question.ticks) as tick:
+        with ticking("planning", question.ticks) as tick:
             rows = answer(question, tick=tick)
     except Impossible as fault:
         parser.error(str(fault))

@@ -17,9 +17,10 @@ from typing import Any, NoReturn
 
 try:
     from loan.arms import FULL, Overseer, Settings
-    from loan.progress import teller
     from loan.question import BIAS, Question, answer
     from loan.world import Impossible
+
+    from monastery.runtime.cli.bar import ticking
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install -e '.[study]'")
 
@@ -53,7 +54,8 @@ def main(given: list[str] | None = None) -> int:
         question = _question(asked)
     except Impossible as fault:
         parser.error(str(fault))
-    rows = answer(question, teller("training", question.ticks))
+    with ticking("training", question.ticks) as tick:
+        rows = answer(question, tick)
     for line in [json.dumps(row) for row in rows] if options.json else _lines(rows):
         print(line)
     return 0

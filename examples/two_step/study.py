@@ -6,7 +6,7 @@
   study.py --arms mona --seeds 1 --episodes 100 --json
 
 What was played is kept in the folder of --out and not played again: a study that was stopped goes
-on.
+on, and further seeds that are there count too.
 """
 
 import argparse
@@ -27,12 +27,12 @@ try:
     from tdd.arms import ARMS
     from tdd.boxed import StudyFailed, play
     from tdd.policy import TwoStepPolicy
-    from tdd.progress import progress
     from tdd.results import Kept, Key, Row, row, summary
     from tdd.trainer import Trainer
 except ModuleNotFoundError as missing:
     sys.exit(f"study.py: {missing.name} is missing: pip install 'monastery[train,study]'")
 
+from monastery.runtime.cli.bar import ticking
 from monastery.runtime.errors import MonasteryError
 from monastery.runtime.store import Store
 from monastery.runtime.verify import verify
@@ -85,7 +85,9 @@ def main(given: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("study.py: stopped; the same command goes on", file=sys.stderr)
         return INTERRUPTED
-    rows = sorted((kept.rows[key] for key in wanted), key=lambda one: arms.index(one["arm"]))
+    asked = {(key.arm, key.episodes, key.boxed) for key in wanted}
+    found = [row for key, row in kept.rows.items() if (key.arm, key.episodes, key.boxed) in asked]
+    rows = sorted(found, key=lambda one: (arms.index(one["arm"]), one["seed"]))
     picture = options.out / ("unboxed.svg" if options.without_box else "curves.svg")
     figures.draw(rows, picture)
     if options.json:
@@ -108,7 +110,7 @@ def _play(key: Key, home: Path | None) -> Row:
     trainer = Trainer(ARMS[key.arm], key.seed, key.episodes)
     what = f"{key.arm}, seed {key.seed}{'' if key.boxed else ', without a box'}"
     began = time.monotonic()
-    with progress(what, key.episodes) as tick:
+    with ticking(what, key.episodes) as tick:
         if not key.boxed:
             policy = TwoStepPolicy(trainer.network, key.seed + 1000)
             played = []
@@ -165,7 +167,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--arms", metavar="ARM,…", default=",".join(ARMS), help=f"of {', '.join(ARMS)} (all)"
     )
-    parser.add_argument("--seeds", type=int, metavar="N", default=SEEDS, help="0 to N-1 (5)")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", default=SEEDS, help="0 to N-1, at least (5)"
+    )
     parser.add_argument(
         "--episodes",
         type=int,

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from monastery.policies.learners.moments import Moment, Segment
 from monastery.policies.learners.networks import Network
-from monastery.policies.learners.objective import entropy, policy_loss, segment_advantages
+from monastery.policies.learners.objective import (
+    action_logprobs,
+    entropy,
+    policy_loss,
+    segment_advantages,
+)
 from monastery.policies.learners.torch_learner import MakeOptimizer, TorchLearner, adamw
 
 
@@ -59,7 +64,7 @@ class ActorCritic(TorchLearner):
         rewards = torch.from_numpy(told).to(values)  # [n]
         found = segment_advantages(rewards, values.detach(), self._discount, self._trace)  # [n]
         targets = found + values.detach()
-        logprobs = logits.log_softmax(-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)  # [n]
+        logprobs = action_logprobs(logits, actions)  # [n]
         loss = policy_loss(logprobs, found, old, self._clip)
         loss = loss + self._critic * (values - targets).square().sum()
         if self._entropy:

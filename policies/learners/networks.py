@@ -5,7 +5,8 @@ Every network of this package has the same shape, so that any learner works with
     features, state = network(inputs, state)   # [B, L(, D)] -> [B, L, H]; state None: run begins
     logits, values = network.choose(features), network.value(features)
 
-The state is what is remembered: a tree of tensors that only `map_state` looks into.
+The state is what is remembered: a tuple of tensors or of such tuples, which only `map_state` looks
+into. What else stands in it (where tensors lie) is carried along.
 """
 
 from abc import abstractmethod
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from monastery.policies.learners import gru
 
 State = Any
 """None before the first input; then whatever the network remembers."""
@@ -58,11 +61,9 @@ class Network(nn.Module):
 
     def map_state(self, state: State, function: Callable[[Tensor], Tensor]) -> State:
         """Return the state with every tensor replaced by what the function returns for it."""
-        if state is None:
-            return None
-        if isinstance(state, Tensor):
-            return function(state)
-        return tuple(self.map_state(one, function) for one in state)
+        if isinstance(state, tuple):
+            return tuple(self.map_state(one, function) for one in state)
+        return function(state) if isinstance(state, Tensor) else state
 
 
 class _Headed(Network):
@@ -105,9 +106,7 @@ class Recurrent(_Headed):
 
     def forward(self, inputs: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Read; see `Network.forward`."""
-        before = None if state is None else state.unsqueeze(0)
-        features, after = self.core(self.encoder(inputs), before)
-        return features, after.squeeze(0)
+        return gru.read(self.core, self.encoder(inputs), state)
 
     def stack(self, states: list[State]) -> State:
         """Stack; see `Network.stack`."""

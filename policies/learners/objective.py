@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def action_logprobs(logits: Tensor, actions: Tensor) -> Tensor:
+    """Return the log-probabilities [n] of actions [n], from logits [n, A]."""
+    return logits.log_softmax(-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+
 def policy_loss(
     logprobs: Tensor,
     advantages: Tensor,

@@ -9,6 +9,7 @@ is needed to have every update exactly once, whatever happened in between.
 """
 
 import json
+import math
 import os
 import random
 import shutil
@@ -40,6 +41,9 @@ class Settings:
         seed: Of what the model says.
         baseline: What a score is compared with; chosen in advance.
         clip: How far the ratio of a token's chances may go from 1.
+
+    Raises:
+        BadInput: A number with which nothing could be learned.
     """
 
     project: str
@@ -47,6 +51,13 @@ class Settings:
     learning_rate: float = 1e-5
     baseline: float = 0.5
     clip: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, least in (("learning_rate", 0.0), ("baseline", -math.inf), ("clip", 0.0)):
+            value = getattr(self, name)
+            if not least < value < math.inf:
+                wanted = "a number above 0" if least == 0 else "a number"
+                raise BadInput(f"--{name.replace('_', '-')} {value:g}: choose {wanted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +196,11 @@ def saved(folder: Path) -> Saved | None:
         raise BadInput(f"{folder / _POINTER} is no checkpoint: {exc}") from exc
     if not isinstance(told, dict) or told.get("format") != _FORMAT:
         raise BadInput(f"{folder / _POINTER} is no checkpoint of this version")
-    return Saved(
-        Settings(**told["settings"]), told["episodes"], told["updates"], folder / told["model"]
-    )
+    try:
+        settings, model = Settings(**told["settings"]), folder / told["model"]
+        return Saved(settings, told["episodes"], told["updates"], model)
+    except (KeyError, TypeError) as exc:
+        raise BadInput(f"{folder / _POINTER} is no checkpoint of this version: {exc}") from exc
 
 
 def take_up(online: Online, checkpoint: Saved) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from monastery.policies.learners.moments import Moment, Segment
 from monastery.policies.learners.networks import Network
-from monastery.policies.learners.objective import entropy, policy_loss
+from monastery.policies.learners.objective import action_logprobs, entropy, policy_loss
 from monastery.policies.learners.torch_learner import MakeOptimizer, TorchLearner, adamw
 
 
@@ -44,7 +44,7 @@ class PolicyGradient(TorchLearner):
     def _loss(self, segment: Segment, advantage: float, features: Tensor) -> Tensor:
         chosen, actions, old = self._chosen(segment, features)
         logits = self._watched(self.network.choose(chosen))  # [n, A]
-        logprobs = logits.log_softmax(-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)  # [n]
+        logprobs = action_logprobs(logits, actions)  # [n]
         loss = policy_loss(logprobs, logprobs.new_tensor(advantage), old, self._clip)
         if self._entropy:
             loss = loss - self._entropy * segment.earned.share * entropy(logits)

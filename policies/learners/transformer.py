@@ -11,14 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from monastery.policies.learners.kept import Room, extend
 from monastery.policies.learners.networks import Network, State
+
+_Rooms = tuple[Room | None, Room | None]
+"""Of the keys and of the values of a layer."""
+
+_NO_ROOMS: _Rooms = (None, None)
 
 
 class Transformer(Network):
     """Reads numbers (tokens).
 
-    Its state is how many tokens it has read, [B], and for each layer the keys and values
-    [B, heads, S, H/heads] of the last S of them.
+    Its state is how many tokens it has read, [B], for each layer the keys and values
+    [B, heads, S, H/heads] of the last S of them, and the rooms that these lie in.
 
     Args:
         vocabulary: How many tokens there are, to read and to choose from.
@@ -53,16 +59,19 @@ class Transformer(Network):
         """Read; see `Network.forward`."""
         batch, length = inputs.shape
         past: tuple[State, ...] = (None,) * len(self.blocks)
+        rooms: tuple[_Rooms, ...] = (_NO_ROOMS,) * len(self.blocks)
         read = inputs.new_zeros(batch)
         if state is not None:
-            read, past = state
+            read, past, rooms = state
         embedded: Tensor = self.encoder(inputs)
-        x, kept = embedded + _places(read, length, embedded), []  # [B, L, H]
+        x, kept = embedded + _places(read, length, embedded), list[State]()  # [B, L, H]
         mask = _mask(length, 0 if past[0] is None else past[0][0].shape[2], inputs)
-        for block, before in zip(self.blocks, past, strict=True):
-            x, after = block(x, before, mask)
+        left: list[_Rooms] = []
+        for block, before, room in zip(self.blocks, past, rooms, strict=True):
+            x, after, room = block(x, before, room, mask)
             kept.append(after if self.window is None else _last(after, self.window))
-        return self.norm(x), (read + length, tuple(kept))
+            left.append(room)
+        return self.norm(x), (read + length, tuple(kept), tuple(left))
 
     def choose(self, features: Tensor) -> Tensor:
         """Return logits [..., vocabulary]."""
@@ -87,18 +96,21 @@ class _Block(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
 
-    def forward(self, x: Tensor, past: State, mask: Tensor | None) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, past: State, rooms: _Rooms, mask: Tensor | None
+    ) -> tuple[Tensor, State, _Rooms]:
         batch, length, width = x.shape
         mixed = self.mix(self.before_attention(x)).view(batch, length, 3, self.heads, -1)
         query, keys, values = mixed.permute(2, 0, 3, 1, 4)  # each [B, heads, L, H/heads]
         if past is not None:
-            keys = torch.cat([past[0], keys], dim=2)
-            values = torch.cat([past[1], values], dim=2)
+            keys, keys_room = extend(past[0], keys, rooms[0])
+            values, values_room = extend(past[1], values, rooms[1])
+            rooms = (keys_room, values_room)
         found = scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, is_causal=past is None and length > 1
         )
         x = x + self.out(found.transpose(1, 2).reshape(batch, length, width))
-        return x + self.mlp(self.before_mlp(x)), (keys, values)
+        return x + self.mlp(self.before_mlp(x)), (keys, values), rooms
 
 
 def _places(read: Tensor, length: int, like: Tensor) -> Tensor:

@@ -57,7 +57,9 @@ def _said(asked: Asked, sample: Sample) -> tuple[str, list[Called]]:
 def _chat(model: str, asked: Asked, sampled: Sampled) -> dict[str, Any]:
     went_in = len(sampled.prompt_ids)
     came_out = sum(len(sample.ids) for sample in sampled.samples)
+    told = {"prompt_token_ids": sampled.prompt_ids} if asked.token_ids else {}
     return {
+        **told,
         "id": _new("chatcmpl"),
         "object": "chat.completion",
         "created": int(time.time()),
@@ -85,7 +87,9 @@ def _choice(index: int, asked: Asked, sample: Sample) -> dict[str, Any]:
             for call in calls
         ]
     logprobs = {"content": _logprobs(sample), "refusal": None} if asked.logprobs else None
+    told = {"token_ids": sample.ids} if asked.token_ids else {}
     return {
+        **told,
         "index": index,
         "message": message,
         "logprobs": logprobs,

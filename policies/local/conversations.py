@@ -26,6 +26,7 @@ class Asked:
         messages, tools: As chat templates take them.
         sampling: How to draw; None when the tokens are only counted.
         logprobs: Whether the agent is told the log-probabilities.
+        token_ids: Whether it is told the tokens.
         one_call: Whether no more than one tool may be called.
     """
 
@@ -33,6 +34,7 @@ class Asked:
     tools: list[dict[str, Any]]
     sampling: Sampling | None
     logprobs: bool = False
+    token_ids: bool = False
     one_call: bool = False
 
 
@@ -92,6 +94,7 @@ def _chat(request: Json, defaults: Json) -> Asked:
         tools=[_tool(tool.get("function"), "parameters") for tool in offered],
         sampling=sampling,
         logprobs=bool(request.get("logprobs")),
+        token_ids=bool(request.get("return_token_ids")),
         one_call=request.get("parallel_tool_calls") is False,
     )
 

@@ -47,7 +47,8 @@ def main() -> None:
     named = {one.name for one in msgspec.structs.fields(TrainingBatch)}
     told = {"examples": [sample(row) for row in rows], "step": given.step}
     if "temperature" in named:
-        told["temperature"] = json.loads((HERE / "metadata.json").read_text())["temperature"]
+        known = json.loads((HERE / "metadata.json").read_text())
+        told["temperature"] = known["temperature"] or 1.0  # logits are divided by it
     folder = given.output / "rollouts" / f"step_{given.step}"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "rollouts.bin.tmp"

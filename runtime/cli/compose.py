@@ -1,6 +1,9 @@
 """The composition root: the only module that imports sandboxes, auditors and policies."""
 
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
@@ -11,6 +14,9 @@ from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.cli import audit_answers, output
 from monastery.runtime.cli.rendering import executors
+from monastery.runtime.episodes import Episodes
+from monastery.runtime.errors import BadInput, Unfit
+from monastery.runtime.journal import Record
 from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
     STANDARD_IMAGE,
@@ -33,7 +39,7 @@ from monastery.sandbox.finding import Finding
 from monastery.sandbox.images import BoxImage, Images
 from monastery.sandbox.weak import run_weak
 
-__all__ = ["BoxImage", "Finding", "examine", "run_weak", "sandbox", "world"]
+__all__ = ["BoxImage", "Finding", "episodes", "examine", "run_weak", "sandbox", "world"]
 
 
 def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Path) -> World:
@@ -56,6 +62,51 @@ def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Pat
         policy=_policy(loaded, calls, home),
         web=_web(loaded),
     )
+
+
+def episodes(
+    loaded: Loaded,
+    folder: Path,
+    home: Path,
+    asked: Mapping[str, float] = MappingProxyType({}),
+    *,
+    resume: bool = False,
+    watch: Callable[[Record], None] = lambda record: None,
+) -> Episodes:
+    """Return a training of a project's local model, ready for its next episode.
+
+    Args:
+        loaded: The project.
+        folder: For the model, its optimiser and the curve.
+        home: Where the journals are.
+        asked: Some of `seed`, `learning_rate`, `baseline` and `clip`.
+        resume: Whether the training of the folder goes on; else there must be none.
+        watch: Told of every event of its runs.
+
+    Raises:
+        BadInput: The project's policy is not local, or what is asked for does not fit the folder.
+        Unfit: A library is missing, or the model cannot be loaded.
+    """
+    policy, home = loaded.project.policy, home.resolve()
+    if not isinstance(policy, LocalPolicySettings):
+        raise BadInput(f"{loaded.path}: trains `policy: {{local: FOLDER}}`; its policy is another")
+    try:
+        from monastery.policies.local.training import LocalTraining
+    except ImportError as exc:
+        raise Unfit(f"{exc.name} is missing; pip install 'monastery[local,train]'") from exc
+    training = LocalTraining.begin(
+        policy,
+        loaded.folder / policy.local,
+        folder,
+        asked,
+        project=hashlib.sha256(loaded.source).hexdigest(),
+        resume=resume,
+    )
+
+    def build(desk: Desk, calls: int) -> World:
+        return world(loaded, desk, calls, sandbox=sandbox(home), home=home)
+
+    return Episodes(loaded, training, home, build, say=output.note, watch=watch)
 
 
 def sandbox(home: Path | None = None) -> Sandbox:

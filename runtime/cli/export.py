@@ -5,17 +5,17 @@ import importlib.resources
 import json
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from monastery.runtime import recall
 from monastery.runtime.cli import output
+from monastery.runtime.cli.bar import counted
 from monastery.runtime.cli.home import HomeOption, find_run, open_store
 from monastery.runtime.cli.runs import steps_over
 from monastery.runtime.credit import TrainingItem
@@ -125,10 +125,10 @@ def export(
         if to is Format.journal:
             row = rows[0]
             objects = journal_lines(store, row.run, contents=not without_content)
-            _write(place, _with_progress(objects, row.seq))
+            _write(place, counted(objects, "export", row.seq))
         elif to is Format.jsonl:
             lines = chain.from_iterable(export_lines(store, row.run) for row in rows)
-            _write(place, _with_progress(lines, total))
+            _write(place, counted(lines, "export", total))
         else:
             _for_trainers(store, rows, to, place, baseline, total)
 
@@ -139,7 +139,7 @@ def _for_trainers(
     """Write what a trainer reads, and say what to beware of."""
     tally = Tally([row.run for row in rows])
     items = chain.from_iterable(training_items(store, row.run) for row in rows)
-    shown = _with_progress(items, total)
+    shown = counted(items, "export", total)
     if place is None:
         _write(None, step_objects(shown, tally, baseline))
         tally.check_tokens(to)
@@ -207,32 +207,6 @@ def _write(place: Path | None, objects: Iterable[Any]) -> None:
             output.line(line)
     else:
         _write_whole(place, lines)
-
-
-One = TypeVar("One")
-
-
-def _with_progress(objects: Iterable[One], total: int) -> Iterator[One]:
-    """Yield what it is given, with a bar on stderr when that takes long on a terminal."""
-    if not sys.stderr.isatty():
-        yield from objects
-        return
-    import time
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    began = time.monotonic()
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task("export", total=total)
-    try:
-        for one in objects:
-            bar.advance(task)
-            if not bar.live.is_started and time.monotonic() - began > 1:
-                bar.start()
-            yield one
-    finally:
-        bar.stop()
 
 
 def _write_whole(path: Path, lines: Iterable[str]) -> None:

@@ -48,16 +48,14 @@ def verl_object(row: StepRow, item: TrainingItem, number: int, version: int | No
     }
 
 
-def prime_object(row: StepRow, temperature: float) -> dict[str, Any]:
-    """Return a row as prime-rl's samples of several versions have it.
+def prime_object(row: StepRow) -> dict[str, Any]:
+    """Return a row, which has an advantage and log-probabilities, as prime-rl's samples have it.
 
-    Args:
-        row: A row that has an advantage and log-probabilities.
-        temperature: Where the row's own is not recorded.
+    Its temperature is 1 where none is recorded, or is 0: the trainer divides by it.
     """
     assert row.advantage is not None
     assert row.logprobs is not None
-    at = temperature if row.temperature is None else row.temperature
+    at = row.temperature or 1.0
     before = len(row.prompt_ids)
     mask = [bool(one) for one in row.completion_mask]
     credit = [row.advantage if one else 0.0 for one in mask]

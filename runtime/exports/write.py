@@ -86,7 +86,7 @@ def _prime_rl(folder: Path, items: Any, tally: Tally, baseline: float, _: Any) -
     def objects() -> Objects:
         for row, _ in tally.rows(items, baseline):
             if row.advantage is not None and row.logprobs is not None:
-                yield prime_object(row, 1.0)
+                yield prime_object(row)
 
     write_lines(folder / "rows.jsonl", objects())
     tally.check_tokens("prime-rl")

@@ -198,6 +198,7 @@ class Chat(Shape):
     presence_penalty: Annotated[float, Field(ge=-2.0, le=2.0)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    return_token_ids: bool | None = None  # vLLM's own
     logit_bias: dict[Annotated[str, Field(pattern=r"^\d{1,9}$")], float] | None = None
     response_format: Format | None = None
     reasoning_effort: Effort | None = None

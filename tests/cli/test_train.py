@@ -1,6 +1,7 @@
 """`monastery train`: a local model is changed by what its audited segments earned, by no more."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from monastery.runtime.cli.train import Training
+from monastery.runtime.cli import compose
 from monastery.runtime.errors import BadInput
 from monastery.runtime.journal import records
-from monastery.runtime.project import LocalPolicySettings
 from monastery.runtime.project_file import load
 from monastery.runtime.store import Store
 from monastery.runtime.training import training_items
 from tests.model_server import alone
 from tests.tiny_model import LEARNED
 
+PAGE = Path(__file__).parents[2] / "docs" / "learning.md"
 MONASTERY = str(Path(sys.executable).parent / "monastery")
 
 AGENT = """
@@ -80,6 +81,19 @@ def _train(project: Path, *options: str, dies: bool = False) -> "subprocess.Comp
             (project.parent / "victim").write_text(str(process.pid))
         out, err = process.communicate()
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+def _from_python(project: Path) -> str:
+    """Live one episode by the program of the page, with the settings of `FAST`."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (program,) = [block for block in blocks if "compose.episodes" in block]
+    for shown, here in (("< 100", "< 1"), ("1e-5", '0.003, "seed": 5')):
+        assert shown in program
+        program = program.replace(shown, here)
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, cwd=project.parent, env=alone(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def _weights(project: Path) -> bytes:
@@ -151,10 +165,15 @@ def test_stopped_and_killed_it_comes_to_the_same_weights(
 ) -> None:
     """After an end, and in the middle of an episode: no update is lost, and none made twice.
 
-    Not a bit of the model differs from one that was trained at a stretch.
+    Not a bit of the model differs from one that was trained at a stretch. The first episode is
+    lived from Python, as the page shows it.
     """
     project = _project(tmp_path / "killed", tiny_model)
-    assert _train(project, *FAST[2:], "--episodes", "1").returncode == 0
+    said = _from_python(project)
+    *_, point, model = said.splitlines()  # logs stand above
+    assert point.startswith("1 "), said
+    assert point.endswith(" 3"), said
+    assert model == "training/model-000001"
     killed = _train(project, "--episodes", "2", "--resume", dies=True)
     assert killed.returncode == -9, killed.stdout + killed.stderr
     assert len(_curve(project)) == 1
@@ -188,6 +207,8 @@ def test_what_was_not_audited_changes_nothing(tmp_path: Path, tiny_model: Path) 
         ("training", False, {}, "holds a training of 2 episodes; go on with it by --resume"),
         ("training", True, {"seed": 6}, "--seed 6: the training began with 5; leave it out"),
         ("none", True, {}, "there is no training in '.*none'; leave it out"),
+        ("none", False, {"learning_rate": -1.0}, "--learning-rate -1: choose a number above 0"),
+        ("none", False, {"baseline": float("nan")}, "--baseline nan: choose a number"),
     ],
 )
 def test_what_does_not_fit_the_checkpoint_is_refused(
@@ -195,10 +216,9 @@ def test_what_does_not_fit_the_checkpoint_is_refused(
 ) -> None:
     """In one line, before a model is loaded."""
     loaded = load(trained)
-    assert isinstance(loaded.project.policy, LocalPolicySettings)
-    place = trained.parent / folder
+    place, home = trained.parent / folder, trained.parent / ".monastery"
     with pytest.raises(BadInput, match=said):
-        Training.begin(loaded, loaded.project.policy, place, asked, resume=resume, quiet=True)
+        compose.episodes(loaded, place, home, asked, resume=resume)
 
 
 def test_a_project_with_another_policy_is_refused(tmp_path: Path) -> None:

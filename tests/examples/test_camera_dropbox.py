@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from camera.approval import GOOD, Approval, errors, noisy, step_reward
+from camera.approval import GOOD, MEASURED, Approval, errors, noisy, step_reward
+from camera.outcome import outcome
 from camera.planning import optimal_values, plans
 from camera.question import STEPS, Question, answer
-from camera.world import Size, World
+from camera.world import Floats, Size, World
 
 SHARES = ("failure", "desired", "hack")
 EXACT = 5e-5
@@ -166,3 +167,39 @@ def test_iterated_approval_starts_safe_and_later_hacks(world: World) -> None:
     assert hacks[8:] == pytest.approx([1] * 4)
     assert rows[3]["desired"] == 1
     assert rows[-1]["true_return"] == pytest.approx(-0.15, abs=EXACT)
+
+
+OVERSEERS = 20
+
+
+def _misread(world: World, values: Floats, reading: str, seed: int) -> Floats:
+    """Add noise 0.5 as somebody might who reads the definition otherwise [steps, states]."""
+    draw = np.random.default_rng(seed)
+    if reading == "anew at each time":
+        return np.where(
+            np.abs(values) > MEASURED, values + draw.normal(0, 0.5, values.shape), values
+        )
+    error = draw.normal(0, 0.5, values.shape[1])
+    if reading == "where there is no value too":
+        return values + error
+    return np.where(values > MEASURED, values + error, values)
+
+
+@pytest.mark.parametrize(
+    ("reading", "horizon", "share", "low", "high"),
+    [
+        ("anew at each time", 8, "hack", 0.04, 0.10),  # 0.01 was found before
+        ("where there is no value too", 8, "failure", 0.2, 0.6),  # 0.02
+        ("on positive values only", 1, "failure", 0.05, 0.25),  # 0.52
+    ],
+)
+def test_other_readings_of_the_noise(
+    world: World, reading: str, horizon: int, share: str, low: float, high: float
+) -> None:
+    """Each is far from what was found before; so the definition is the one that we have."""
+    values = GOOD.values(world, STEPS)
+    found = []
+    for seed in range(OVERSEERS):
+        ((_, plan),) = plans(world, _misread(world, values, reading, seed), [horizon])
+        found.append(getattr(outcome(world, plan, STEPS), share))
+    assert low < np.mean(found) < high

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from loan.question import ceilings, half_width, student
+from loan.question import ceilings
 from loan.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,27 +133,6 @@ def test_the_help_shows_examples_that_work(
     assert len(examples) >= 4
     for arguments in examples:
         assert study.main([*arguments, *QUICK]) == 0
-
-
-def test_progress_is_told_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    """A line every so often, on the error stream; none for what is quick."""
-    from loan import progress
-
-    tick = progress.teller("training", 3)
-    tick()
-    assert capsys.readouterr() == ("", "")
-    often = progress.teller("training", 3, line_seconds=0.0)
-    often()
-    often()
-    out, err = capsys.readouterr()
-    assert (out, err) == ("", "training: 1 of 3, 0 s\ntraining: 2 of 3, 0 s\n")
-
-
-def test_students_t() -> None:
-    """Against printed tables; an interval as they give it."""
-    printed = {2: 12.706, 3: 4.303, 5: 2.776, 6: 2.571, 10: 2.262, 31: 2.042, 101: 1.984}
-    assert {many: student(many) for many in printed} == pytest.approx(printed, abs=1.5e-3)
-    assert half_width([0.1, 0.2, 0.3, 0.4, 0.5]) == pytest.approx(0.1963, abs=1e-4)
 
 
 def test_a_part_is_made_again_as_it_was_committed(

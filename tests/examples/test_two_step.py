@@ -5,15 +5,17 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
-from tdd import boxed, outside, results, unboxed, world
+from tdd import boxed, outside, results, tables, unboxed, world
 from tdd.arms import ARMS, Arm
 from tdd.policy import VOCABULARY, TwoStepPolicy
 from tdd.trainer import Trainer
 
+from monastery.policies.learners import seeds
 from monastery.policies.learners.boundary import Gradients, check_boundary
 from monastery.policies.learners.rehearsal import Kind, RehearsedStep
 from monastery.policies.learners.watch import Watch
@@ -25,7 +27,8 @@ from monastery.runtime.verify import verify
 from monastery.sandbox.box import DockerSandbox
 
 SEED = 3
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "two_step"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "two_step"
 
 
 def _study() -> Any:
@@ -85,6 +88,36 @@ def test_the_hack_pays_more_than_honesty_and_less_of_it_pays_in_its_own_step() -
     honest = [world.tests_worth([0] * zeros + [1, -2, 3][zeros:]) for zeros in range(4)]
     assert honest == pytest.approx([0.3, 0.2, 0.1, 0.0])
     assert world.tests_worth([2, 2, 2]) == pytest.approx(0.1)
+
+
+def test_from_which_weight_on_a_leak_pays() -> None:
+    """At a tenth of the second step honest tests are best, however the code is chosen."""
+    by_hint = {True: world.HINT_IS_RIGHT, False: (1 - world.HINT_IS_RIGHT) / 6}
+    guess = {True: 1 / 7, False: 1 / 7}
+    plans = [tests for zeros in range(4) for tests in _plans(zeros)]
+    candidates = range(len(world.CANDIDATES))
+
+    def best(weight: float, chance: dict[bool, float]) -> set[int]:
+        """Return how many zeros the best plans have."""
+        worth = {
+            tests: world.tests_worth(tests)
+            + weight
+            * fmean(
+                sum(chance[code == one] * world.passed(tests, one, code) for code in candidates)
+                for one in candidates
+            )
+            for tests in plans
+        }
+        most = max(worth.values())
+        return {tests.count(0) for tests, one in worth.items() if one > most - 1e-9}
+
+    assert [best(weight, by_hint) for weight in (0.1, 0.69, 0.71, 1.0)] == [{0}, {0}, {3}, {3}]
+    assert [best(weight, guess) for weight in (0.1, 0.36, 0.38, 1.0)] == [{0}, {0}, {3}, {3}]
+
+
+def _plans(zeros: int) -> list[tuple[int, ...]]:
+    others = combinations(sorted(world.TELLING), world.TESTS - zeros)
+    return [(0,) * zeros + some for some in others]
 
 
 @pytest.mark.parametrize(
@@ -225,9 +258,12 @@ async def test_a_boxed_run_is_the_same_as_one_without_and_its_record_verifies(
 
 
 async def test_a_boxed_run_audits_suspects_always_and_others_seldom(tmp_path: Path) -> None:
-    """Tests with the input 0 are asked about, and each of those is audited."""
+    """Tests with the input 0 are asked about, and each of those is audited.
+
+    Nothing but the draws differs from a run without a box: with the same ones it is the same.
+    """
     arm, episodes = ARMS["suspects"], 20
-    trainer = Trainer(arm, SEED, episodes)
+    trainer, twin = (Trainer(arm, SEED, episodes) for _ in range(2))
     sandboxes = DockerSandbox(), DockerSandbox()
     played = await boxed.play(arm, trainer, tmp_path, *sandboxes, seed=SEED, episodes=episodes)
     with Store.open(tmp_path) as store:
@@ -241,6 +277,12 @@ async def test_a_boxed_run_audits_suspects_always_and_others_seldom(tmp_path: Pa
             assert first.earned.score == episode.tests
     assert played.audited == sum(one.earned.score is not None for one in items)
     assert 0 < played.audited < 2 * episodes
+    drawn = (0.0 if one.earned.score is not None else 0.99 for one in items)
+    policy = TwoStepPolicy(twin.network, SEED + 1000)
+    expected = unboxed.episodes(arm, twin, policy, SEED, episodes, drawn.__next__)
+    assert list(played.episodes) == list(expected)
+    pairs = zip(trainer.network.parameters(), twin.network.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 # ---------------------------------------------------------------------------- the command
@@ -258,8 +300,9 @@ def test_the_command_keeps_what_it_played_and_goes_on(
     assert json.loads(capsys.readouterr().out) == first
     assert (tmp_path / "unboxed.jsonl").read_text() == kept
     assert study.main([*argv, "--seeds", "3"]) == 0
+    assert study.main([*argv, "--seeds", "1"]) == 0  # what is there counts too
     assert (tmp_path / "unboxed.jsonl").read_text().startswith(kept)
-    assert "3, 16, without a box" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("3, 16, without a box") == 2
     assert "<svg" in (tmp_path / "unboxed.svg").read_text()
     assert first["seeds"] == 2
     assert first["observed"]["low"] < first["observed"]["mean"] < first["observed"]["high"]
@@ -286,8 +329,30 @@ def test_bad_input_is_told_in_one_line(
     assert len(error.splitlines()) == 1
 
 
-def test_an_interval_is_of_several_seeds() -> None:
-    """Student's t with four degrees of freedom for five; none for one."""
-    mean, low, high = results.interval([0.1, 0.2, 0.3, 0.4, 0.5])
-    assert (mean, low, high) == pytest.approx((0.3, 0.10368, 0.49632), abs=1e-4)
-    assert results.interval([0.4]) == (0.4, None, None)
+def test_intervals_of_shares_are_shares() -> None:
+    """Of what was really played; what is observed is no share, and has Student's t."""
+    kept = results.Kept(EXAMPLE / "figures" / "runs.jsonl")
+    found = {one["arm"]: one for one in results.summary(kept.rows.values())}
+    for one in found.values():
+        for name in results.SHARES:
+            assert 0 <= one[name]["low"] <= one[name]["mean"] <= one[name]["high"] <= 1
+    seen = [one["observed"] for one in kept.rows.values() if one["arm"] == "mona"]
+    assert found["mona"]["observed"]["high"] == seeds.mean(seen).high
+    zeros = found["mona"]["wrongly_accepted"]
+    assert zeros["low"] == zeros["mean"] == 0 < zeros["high"] < 0.01
+
+
+@pytest.mark.parametrize("name", ["runs", "unboxed"])
+def test_the_page_shows_what_was_played(name: str) -> None:
+    """Each line of its tables comes from the committed rows, and the picture is there."""
+    kept = results.Kept(EXAMPLE / "figures" / f"{name}.jsonl")
+    page = (ROOT / "docs" / "results.md").read_text()
+    boxed = name == "runs"
+    lines = [line for line in page.splitlines() if line.startswith("| `") and "`: " in line]
+    shown = {line for line in lines if ("without a box" in line) != boxed}
+    made = set(tables.table(list(results.summary(kept.rows.values()))).splitlines())
+    assert len(shown) >= (2 if boxed else 6)
+    assert shown <= made
+    picture = f"two_step/figures/{'curves' if boxed else 'unboxed'}.svg"
+    assert picture in page
+    assert (ROOT / "examples" / picture).stat().st_size > 1000

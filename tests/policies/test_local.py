@@ -35,6 +35,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "endless": ("openai.chat", {"messages": ENDLESS}),
     "stopped": ("openai.chat", {"messages": HELLO, "stop": ["!", "wor"]}),
     "told": ("openai.chat", {"messages": HELLO, "logprobs": True, "top_logprobs": 3}),
+    "tokens": ("openai.chat", {"messages": HELLO, "return_token_ids": True}),
     "wild 7": ("openai.chat", {"messages": HELLO, "seed": 7, "n": 3, **WILD}),
     "wild 7 again": ("openai.chat", {"messages": HELLO, "seed": 7, "n": 3, **WILD}),
     "wild 8": ("openai.chat", {"messages": HELLO, "seed": 8, **WILD, "top_p": 0.95}),
@@ -96,6 +97,16 @@ def test_the_agent_is_told_log_probabilities_if_it_asks(said: dict[str, Any]) ->
     assert choice(said["hello"])["logprobs"] is None
 
 
+def test_the_agent_is_told_tokens_if_it_asks(said: dict[str, Any]) -> None:
+    """By the names that vLLM gives them; they are those that are recorded."""
+    told, kept = said["tokens"]["response"], said["tokens"]["sampled"]
+    assert told["prompt_token_ids"] == kept["prompt_ids"]
+    assert [one["token_ids"] for one in told["choices"]] == [kept["samples"][0]["ids"]]
+    unasked = said["hello"]["response"]
+    assert "prompt_token_ids" not in unasked
+    assert "token_ids" not in choice(said["hello"])
+
+
 def test_a_seed_decides_the_answer(said: dict[str, Any]) -> None:
     """The same one the same; another one, and each of several answers, another."""
     ids = {name: [one["ids"] for one in said[name]["sampled"]["samples"]] for name in said
@@ -112,7 +123,7 @@ def test_every_token_is_recorded_with_its_probability(
 ) -> None:
     """The model, given the recorded tokens at once, finds the same log-probabilities."""
     calls = [answer["sampled"] for answer in said.values() if "sampled" in answer]
-    assert len(calls) == 13
+    assert len(calls) == 14
     assert len(said["long"]["sampled"]["prompt_ids"]) > 1000
     assert {call["temperature"] for call in calls} == {0.0, 1.0, 2.0}
     assert {(call["top_p"], call["top_k"]) for call in calls} == {(1.0, 0), (0.95, 0), (1.0, 3)}

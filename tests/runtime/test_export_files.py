@@ -111,6 +111,17 @@ def test_verl_reads_its_columns(tmp_path: Path) -> None:
     assert (first["completion_ids"], second["completion_ids"]) == ([3, 4, 9, 5], [2])
 
 
+@pytest.mark.parametrize(("recorded", "told"), [(0.5, 0.5), (None, 1.0), (0.0, 1.0)])
+def test_prime_rl_is_told_no_temperature_that_it_cannot_divide_by(
+    tmp_path: Path, recorded: float | None, told: float
+) -> None:
+    """What it is told of each token is what logits were divided by, or 1."""
+    _export("prime-rl", tmp_path / "out", [segment("a", ([1], [2, 3]), temperature=recorded)])
+    (row,) = _lines(tmp_path / "out/rows.jsonl")
+    assert row["temperatures"] == [told] * 3
+    assert row["completion_temperatures"] == [told] * 2
+
+
 PRIME_RL = {
     "of early 2026": """
     prompt_ids: list[int]

@@ -36,6 +36,8 @@ class Counting:
     async def call(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Number the answer."""
         self.calls += 1
+        if body.get("api") is not None and self.calls == 1:
+            return {"status": 503, "response": {"error": "overloaded"}}
         return {"answer": f"response-{self.calls}"}
 
 
@@ -98,3 +100,24 @@ async def test_lines_come_in_order_one_for_each_segment(tmp_path: Path) -> None:
     assert [line["index"] for line in lines] == [1, 2, 3, 4]
     assert lines[3]["trainable"]["proposal"] is None
     assert lines[3]["trainable"]["printed"]["text"] == "printed-4\n"
+
+
+async def test_what_no_model_answered_is_in_no_line(tmp_path: Path) -> None:
+    """An error is nothing that the policy did; whoever trains does not read it as an answer."""
+    request = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    call = {"api": "openai.chat", "request": request}
+
+    async def agent(inside: Any) -> int:
+        told = [(await inside.model(call))["status"] for _ in range(2)]
+        assert told == [503, 200]
+        await inside.propose("note", "payload", "why")
+        return 0
+
+    small = Small(tmp_path, agent, policy=Counting(), rate=0.0)
+    row = small.new()
+    await small.live(row)
+    with Store.open(tmp_path) as store:
+        first, _ = export_lines(store, row.run)
+    assert first["context"]["requests"] == [call]
+    (answer,) = first["trainable"]["responses"]
+    assert answer["response"] == {"answer": "response-2"}

@@ -8,7 +8,10 @@ import pytest
 
 from monastery.policies.provider import ProviderPolicy
 from monastery.runtime.project import AnthropicPolicySettings, OpenAIPolicySettings
-from tests.provider import Provider, provider
+from monastery.runtime.store import Store
+from monastery.runtime.training import training_items
+from tests.provider import Asked, Provider, provider
+from tests.provider import answer as provided
 from tests.runtime.world import Small
 
 KEY = "sk-of-the-operator"
@@ -121,6 +124,8 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("far schema", {"tools": [{"type": "function", "function": FUNCTION}]}),
         ("stream", {"stream": True}),
         ("a number as text", {"temperature": "1"}),
+        ("a text as a flag", {"return_token_ids": "free text"}),
+        ("tokens as a prompt", {"prompt_token_ids": [1, 2]}),
     ],
     "openai.responses": [
         ("model", {"model": "another"}),
@@ -413,6 +418,31 @@ async def test_effort_and_form_of_an_answer_pass(tmp_path: Path, server: Provide
     (answer,), _ = await ask(tmp_path, settings(server, "anthropic.messages"), body)
     assert answer["status"] == 200, answer
     assert server.asked[0].body == request
+
+
+async def test_a_server_that_tells_its_tokens_is_asked_for_them_and_they_are_recorded(
+    tmp_path: Path, server: Provider
+) -> None:
+    """As vLLM is asked and answers; what a learner is given of the run has them."""
+
+    def tell(asked: Asked) -> Any:
+        told = provided(asked)
+        rows = [{"token": "he", "logprob": -0.5}, {"token": "ard", "logprob": -1.5}]
+        told["choices"][0] |= {"token_ids": [7, 9], "logprobs": {"content": rows}}
+        return {**told, "prompt_token_ids": [1, 5]}
+
+    server.usually = tell
+    wanted = {"return_token_ids": True, "logprobs": True, "temperature": 1.0, "top_p": 1.0}
+    body = {"api": "openai.chat", "request": CHAT | wanted}
+    (answer,), (call,) = await ask(tmp_path, settings(server, "openai.chat"), body)
+    assert server.asked[0].body == CHAT | wanted
+    assert answer["response"]["choices"][0]["token_ids"] == [7, 9]
+    assert call.dropped == []
+    with Store.open(tmp_path) as store:
+        (item,) = [one for row in store.runs() for one in training_items(store, row.run)]
+    (asked,), (told,) = item.context.asked, item.trainable.answers
+    assert (asked.prompt_ids, told.token_ids) == ((1, 5), (7, 9))
+    assert (told.logprobs, told.temperature) == ((-0.5, -1.5), 1.0)
 
 
 async def test_a_conversation_with_tools_is_passed_on_whole(

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.util import find_spec
-from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean, stdev
 from time import monotonic
 from typing import Any
 
@@ -18,10 +16,11 @@ from camera import figures, qlearning, tables
 from camera.approval import GOOD, Approval
 from camera.outcome import Outcome
 from camera.planning import Tick
-from camera.progress import progress
 from camera.question import STEPS, Question, answer
 from camera.training import ARMS, FAR_SIGHTED, Arm, Curve
 from camera.world import Impossible, Size, World
+from monastery.policies.learners.seeds import mean
+from monastery.runtime.cli.bar import ticking
 
 Row = dict[str, Any]
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -119,14 +118,10 @@ def _summary(found: list[Outcome]) -> Row:
     row: Row = {}
     for name in ("failure", "desired", "hack", "observed_return", "true_return"):
         column = [getattr(one, name) for one in found]
-        half = student(len(column)) * stdev(column) / sqrt(len(column))
-        row[name], row[f"{name}_half"] = round(mean(column), 6) + 0.0, round(half, 6)
+        of_all = mean(column)
+        row[name] = round(of_all.value, 6) + 0.0
+        row[f"{name}_half"] = None if of_all.half is None else round(of_all.half, 6)
     return row
-
-
-def student(many: int) -> float:
-    """Return the 97.5 % point of Student's t for the mean of so many."""
-    return {5: 2.776, 10: 2.262}[many]
 
 
 PARTS = {
@@ -167,7 +162,7 @@ def study(folder: Path, only: str | None = None) -> None:
     world = World(Size())
     for name in names:
         began = monotonic()
-        with progress(name, PARTS[name].ticks) as tick:
+        with ticking(name, PARTS[name].ticks) as tick:
             rows = PARTS[name].compute(world, tick)
         figures.draw(name, world, rows, folder / f"{name}.svg")
         if rows:

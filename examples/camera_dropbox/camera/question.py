@@ -8,12 +8,15 @@ from typing import Any
 from camera.approval import GOOD, Approval, errors, noisy
 from camera.outcome import Outcome, outcome
 from camera.planning import Tick, idle, plans, policy_values
-from camera.world import Floats, Impossible, Size, World
+from camera.world import LARGEST, Floats, Impossible, Size, World
 
 STEPS = 50
 HORIZONS = (1, 4, 12, 50)
 DEFAULT_SIZE = Size()
 SEEDS_AT_MOST = 10_000
+ROUNDS_AT_MOST = 10_000
+VALUES_AT_MOST = LARGEST * STEPS
+"""Values of states at all times: what still fits in memory, as in the largest world."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,13 @@ class Question:
                 )
         if not 1 <= self.seeds <= SEEDS_AT_MOST:
             raise Impossible(f"{self.seeds} seeds: from 1 to {SEEDS_AT_MOST:,}")
-        if self.rounds is not None and self.rounds < 1:
-            raise Impossible(f"{self.rounds} rounds of approval: 1 at least")
+        if self.rounds is not None and not 1 <= self.rounds <= ROUNDS_AT_MOST:
+            raise Impossible(f"{self.rounds} rounds of approval: from 1 to {ROUNDS_AT_MOST:,}")
+        if self.steps * self.size.states > VALUES_AT_MOST:
+            raise Impossible(
+                f"{self.steps:,} steps of {self.size.states:,} states are more than the "
+                f"{VALUES_AT_MOST:,} values that fit: fewer steps or a smaller grid"
+            )
         if max(self.size.rows - 2, 0) * max(self.size.cols - 2, 0) < self.size.boxes:
             raise _no_start(self.size)  # before a large world is built for nothing
 

@@ -11,12 +11,14 @@ SHARES = ("failure", "desired", "hack")
 
 def horizon(rows: list[Row]) -> str:
     """One row for each horizon that others computed too, without approval and with it."""
-    heads = ["M", "no approval", "before", "with approval", "before", "observed, true return"]
+    heads = ["M", "no approval", "before", "with approval", "before"]
+    heads += ["observed, true return", "before"]
     lines = []
     for m, before in published.NO_APPROVAL.items():
         none, good = (_find(rows, horizon=m, approval=name) for name in ("none", "good"))
-        returns = f"{good['observed_return']:.4f}, {good['true_return']:.4f}"
-        also = [_shares(good), _put(published.APPROVAL[m]), returns]
+        returns = [_returns(good["observed_return"], good["true_return"])]
+        returns.append(_returns(*published.RETURNS[m]) if m in published.RETURNS else "")
+        also = [_shares(good), _put(published.APPROVAL[m]), *returns]
         lines.append([str(m), _shares(none), _put(before), *also])
     return _table(heads, lines)
 
@@ -107,6 +109,10 @@ def _shares(row: Row, digits: int = 4) -> str:
 
 def _put(shares: Iterable[float], digits: int = 4) -> str:
     return " / ".join(f"{share:.{digits}f}" for share in shares)
+
+
+def _returns(observed: float, true: float) -> str:
+    return f"{observed:.4f}, {true:.4f}"
 
 
 def _table(heads: list[str], lines: list[list[str]]) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from loan import figures, tables
 from loan.arms import ARMS, FULL, HONEST, Overseer, Settings
 from loan.outcome import GRANT, summaries
-from loan.progress import teller
 from loan.question import Row, row
 from loan.summary import text
 from loan.training import softmax, train
 from loan.world import FIELDS, GOOD, NATIONALITIES, WELSH, Impossible, World
+from monastery.runtime.cli.bar import ticking
 
 WORLD = World()
 FEWER = replace(FULL, learners=5)
@@ -163,9 +163,11 @@ def study(folder: Path, only: str | None = None) -> None:
 
 def _rows(name: str, part: Part) -> list[Row]:
     """Train on all cores, one training on each."""
-    tick = teller(name, len(part.jobs))
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
+    with (
+        ticking(name, len(part.jobs)) as tick,
+        ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool,
+    ):
         futures = [pool.submit(part.take, job) for job in part.jobs]
         for future in as_completed(futures):
             future.result()

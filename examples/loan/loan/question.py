@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import sqrt
-from statistics import NormalDist, mean, stdev
 from typing import Any
 
 from loan.arms import ARMS, FULL, HONEST, Overseer, Settings
 from loan.outcome import Outcome
 from loan.training import Tick, idle, train
 from loan.world import Impossible, World
+from monastery.policies.learners.seeds import mean
 
 Row = dict[str, Any]
 BIAS = World().bias
@@ -76,9 +75,9 @@ def row(
     """Summarise learners: the mean of each measure, and where that mean may lie."""
     made: Row = {"arm": arm, "bias": world.bias}
     for name in MEASURES:
-        column = [getattr(one, name) for one in found]
-        made[name] = round(mean(column), 6) + 0.0
-        made[f"{name}_half"] = half_width(column)
+        of_all = mean([getattr(one, name) for one in found])
+        made[name] = round(of_all.value, 6) + 0.0
+        made[f"{name}_half"] = None if of_all.half is None else round(of_all.half, 6)
     made |= ceilings(world)
     made |= {"audit": overseer.audit, "noise": overseer.noise, "leak": overseer.leak}
     made |= {"strict": overseer.strict, "entropy": settings.entropy}
@@ -93,29 +92,3 @@ def ceilings(world: World) -> Row:
         "most_flips": round(world.flips, 6),
         "most_deserved": round(world.fair, 6),
     }
-
-
-def half_width(column: Sequence[float]) -> float | None:
-    """Return half of the 95 % interval of a mean over learners; of one it is not known."""
-    if len(column) < 2:
-        return None
-    return round(student(len(column)) * stdev(column) / sqrt(len(column)), 6) + 0.0
-
-
-FEW = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646)
-"""Where the series below is not good enough."""
-
-
-def student(many: int) -> float:
-    """Return the 97.5 % point of Student's t for the mean of so many, two or more.
-
-    The expansion about the normal point (Abramowitz and Stegun 26.7.5), good to 0.001.
-    """
-    free = many - 1
-    if free <= len(FEW):
-        return FEW[free - 1]
-    z = NormalDist().inv_cdf(0.975)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / free + second / free**2 + third / free**3

@@ -4,11 +4,11 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
+from monastery.policies.learners.seeds import mean, mean_share
 from tdd.world import HONEST_TESTS, Episode
 
 POINTS = 40
@@ -16,10 +16,8 @@ POINTS = 40
 LAST = 0.2
 """The share of a run, at its end, that its figures are of."""
 MEASURES = ("observed", "correct", "wrongly_accepted", "tests")
-
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""Student's t, 97.5 %, for 1 to 9 degrees of freedom."""
-_NORMAL = 1.96
+SHARES = ("correct", "wrongly_accepted", "tests")
+"""Those that are from 0 to 1; what is observed is a sum of rewards."""
 
 Row = dict[str, Any]
 
@@ -57,7 +55,7 @@ def row(key: Key, episodes: Sequence[Episode], **more: Any) -> Row:
     curve = [
         {"episode": end, **measure(episodes[begin:end])} for begin, end in itertools.pairwise(edges)
     ]
-    last = episodes[-max(1, round(LAST * len(episodes))) :]
+    last = episodes[-_last(len(episodes)) :]
     return {
         "arm": key.arm,
         "seed": key.seed,
@@ -67,6 +65,10 @@ def row(key: Key, episodes: Sequence[Episode], **more: Any) -> Row:
         **more,
         "curve": curve,
     }
+
+
+def _last(episodes: int) -> int:
+    return max(1, round(LAST * episodes))
 
 
 def key_of(row: Row) -> Key:
@@ -94,21 +96,8 @@ class Kept:
         self.rows[key_of(row)] = row
 
 
-def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the mean of several seeds, and where it lies with 95 % confidence (Student's t).
-
-    Of one seed there is no interval: None.
-    """
-    mean, count = fmean(values), len(values)
-    if count < 2:
-        return mean, None, None
-    t = _T[count - 2] if count - 2 < len(_T) else _NORMAL
-    half = t * stdev(values) / sqrt(count)
-    return mean, mean - half, mean + half
-
-
 def summary(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield a row for each arm: every measure's mean and interval over its seeds."""
+    """Yield a row for each arm: every measure's mean and 95 % interval over its seeds."""
     arms: dict[str, list[Row]] = {}
     for one in rows:
         arms.setdefault(one["arm"], []).append(one)
@@ -120,6 +109,8 @@ def summary(rows: Iterable[Row]) -> Iterator[Row]:
             "boxed": several[0]["boxed"],
         }
         for name in MEASURES:
-            mean, low, high = interval([one[name] for one in several])
-            found[name] = {"mean": mean, "low": low, "high": high}
+            values = [one[name] for one in several]
+            shares = name in SHARES
+            of_all = mean_share(values, _last(found["episodes"])) if shares else mean(values)
+            found[name] = {"mean": of_all.value, "low": of_all.low, "high": of_all.high}
         yield found

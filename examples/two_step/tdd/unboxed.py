@@ -4,7 +4,7 @@ No step is frozen, drawn by the runtime, recorded or gated here, and no code run
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from monastery.runtime.credit import Answered, Asked, Context, Earned, Trainable, TrainingItem
@@ -16,29 +16,39 @@ from tdd.trainer import Trainer
 
 
 def episodes(
-    arm: Arm, trainer: Trainer, policy: TwoStepPolicy, seed: int, count: int
+    arm: Arm,
+    trainer: Trainer,
+    policy: TwoStepPolicy,
+    seed: int,
+    count: int,
+    draw: Callable[[], float] | None = None,
 ) -> Iterator[world.Episode]:
-    """Play and learn so many episodes."""
-    draws = random.Random(f"draws {seed}")
+    """Play and learn so many episodes.
+
+    Args:
+        draw: From 0 to 1, for each step: it is audited where that is below the rate. Else the
+            seed's own series.
+    """
+    draw = draw or random.Random(f"draws {seed}").random
     for number in range(count):
         task = world.task(seed, number)
         asked = {"asked": "tests", "hint": task.hint}
         answer = policy.answer(asked)
         inputs = world.planned(answer["text"].encode())
         rate = 1.0 if arm.suspects and 0 in inputs else arm.rate
-        earned = _earned(world.tests_worth(inputs), rate, draws)
+        earned = _earned(world.tests_worth(inputs), rate, draw)
         trainer.take(item(2 * number + 1, asked, answer, earned))
         asked = {"asked": "code", "hint": task.hint}
         answer = policy.answer(asked)
         candidate = world.solved(answer["text"].encode())
         episode = world.Episode(task, inputs, candidate)
-        earned = _earned(episode.passes, arm.rate, draws)
+        earned = _earned(episode.passes, arm.rate, draw)
         trainer.take(item(2 * number + 2, asked, answer, earned))
         yield episode
 
 
-def _earned(score: float, rate: float, draws: random.Random) -> Earned:
-    return Earned(score if draws.random() < rate else None, rate)
+def _earned(score: float, rate: float, draw: Callable[[], float]) -> Earned:
+    return Earned(score if draw() < rate else None, rate)
 
 
 def item(

@@ -185,11 +185,15 @@ def test_a_run_read_in_parts_is_the_run_read_at_once(name: str) -> None:
 def test_a_window_bounds_what_is_remembered() -> None:
     """Keys and values of so many tokens, whatever the length of the run."""
     network, state = _windowed(), None
-    for _ in range(4):
-        _, state = network(torch.zeros(1, 5, dtype=torch.int64), state)
-    read, layers = state
-    assert read.tolist() == [20]
-    assert {tensor.shape[2] for layer in layers for tensor in layer} == {6}
+    for _ in range(20):
+        with torch.no_grad():
+            _, state = network(torch.zeros(1, 5, dtype=torch.int64), state)
+    read, layers, _ = state
+    assert read.tolist() == [100]
+    kept = [tensor for layer in layers for tensor in layer]
+    assert {tensor.shape[2] for tensor in kept} == {6}
+    room = 2 * (6 + 5) * kept[0][0, :, 0].numel() * kept[0].element_size()
+    assert max(tensor.untyped_storage().nbytes() for tensor in kept) <= room
 
 
 @pytest.mark.parametrize("learner", [PolicyGradient, ActorCritic])
