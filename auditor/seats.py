@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from monastery.auditor.votes import parse_vote
-from monastery.runtime.cases import shown
+from monastery.runtime.cases import compared
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.ports import Desk, Forkable
 from monastery.runtime.records import Answer, Case, Item, ItemId, RunId, Vote
@@ -92,7 +92,7 @@ class PanelAuditor:
                 created=now,
                 deadline=now + timedelta(seconds=self._timeout_seconds),
                 body={
-                    **shown(case),
+                    **compared(case),
                     "for": self.name,
                     "desk": self._wants
                     | {"panel": True, "opinion": f"{case.item}.{self.name}", "role": role},
@@ -108,7 +108,7 @@ class PanelAuditor:
         body.pop("desk", None)
         if body.pop("digest", None) != case.digest:
             raise AuditFailed(f"panel {self.name!r} answered about another case than was shown")
-        return parse_vote(body, answer.by)
+        return parse_vote(body, answer.by, case)
 
     def _agree(self, votes: list[Vote]) -> bool:
         scores = [vote.score for vote in votes]
@@ -117,6 +117,7 @@ class PanelAuditor:
         return max(scores) - min(scores) <= self._apart and len(does) <= 1 and len(other) <= 1
 
     def _one(self, votes: list[Vote]) -> Vote:
+        scores = tuple(map(fmean, zip(*(vote.scores for vote in votes), strict=True)))
         decision = max((vote.decision for vote in votes), key=_CAREFUL.index)
         return Vote(
             self.name,
@@ -124,4 +125,5 @@ class PanelAuditor:
             fmean(vote.score for vote in votes),
             note="\n".join(f"{vote.auditor}: {vote.note}" for vote in votes if vote.note),
             modified=next((vote.modified for vote in votes if vote.decision == decision), None),
+            scores=scores,
         )
