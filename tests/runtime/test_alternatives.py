@@ -1,18 +1,20 @@
 """Alternatives: rolled out anew for an audit, shown in the seed's order, rewarded, never done."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from monastery.auditor.seats import PanelAuditor
 from monastery.runtime.cases import compared, shown
 from monastery.runtime.credit import advantages
 from monastery.runtime.draw import order
 from monastery.runtime.exports.preferences import preference_objects
 from monastery.runtime.ports import Forkable
-from monastery.runtime.records import Case, Sha256, Vote
+from monastery.runtime.records import Answer, Case, Item, Sha256, Vote
 from monastery.runtime.store import Store
 from monastery.runtime.training import training_items
 from monastery.runtime.verify import verify
@@ -325,3 +327,33 @@ async def test_a_deferred_audit_compares_nothing(tmp_path: Path) -> None:
     world.audit["mode"] = "deferred"
     with pytest.raises(ValidationError, match="deferred audit compares nothing; write 1"):
         _ = world.loaded
+
+
+async def test_a_panels_scores_of_each_proposal_are_its_members_means(tmp_path: Path) -> None:
+    """Two people compare, each alone; every segment earns the mean of both."""
+
+    class People:
+        """Answers as one person after the other; the second scores a tenth higher."""
+
+        def __init__(self) -> None:
+            self.asked: list[Item] = []
+
+        async def ask(self, item: Item) -> Answer:
+            """Score each proposal by the length of its text."""
+            self.asked.append(item)
+            more = (len(self.asked) - 1) / 10
+            given = [
+                {"decision": "approve", "score": len(one["rendering"]) / 10 + more}
+                for one in item.body["alternatives"]
+            ]
+            body = {"alternatives": given, "digest": item.body["digest"]}
+            return Answer(item.id, f"person {len(self.asked)}", datetime.now(UTC), body)
+
+        async def withdraw(self, prefix: str) -> None:
+            """Nothing waits."""
+
+    panel = PanelAuditor("two", 2, 0.5, 60.0, People())
+    world = small(tmp_path, proposer("a", "bb"), panel, count=2)
+    await world.live(world.new())
+    scores = {one.alternative is None: one.score for one in world.events("reward.issued")}
+    assert scores == {True: pytest.approx(0.15), False: pytest.approx(0.25)}
