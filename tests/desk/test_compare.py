@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,11 @@ from monastery.auditor.person import PersonAuditor
 from monastery.auditor.web.api import plain
 from monastery.runtime.journal import records
 from monastery.runtime.ports import Desk
-from monastery.runtime.records import Item
 from monastery.runtime.run import World as Adapters
 from monastery.runtime.runner import go
 from monastery.runtime.store import Store
 from monastery.runtime.verify import verify
-from tests.cli.questions import question
+from tests.cli.questions import compared_question
 from tests.desk.browser import LONG_SECONDS, browser
 from tests.desk.server import serving
 from tests.desk.test_browser import Sitting
@@ -146,22 +144,6 @@ def test_proposals_stand_side_by_side_where_there_is_room(
         assert [one for one in page.get_log("browser") if one["level"] == "SEVERE"] == []
     page.set_window_size(1360, 900)
     world.questions.store.close()
-
-
-def compared_question() -> Item:
-    """Return a question that compares three proposals."""
-    item = question(step=1)
-    one = {name: value for name, value in item.body.items() if name in _OF_ONE}
-    told = {name: value for name, value in item.body.items() if name not in _OF_ONE}
-    offers = [
-        {**one, "kind": "command", "rendering": text, "rationale": f"because of {text}", "same": 1}
-        for text in ("a", "bb", "ccc")
-    ]
-    return replace(item, body=told | {"alternatives": offers, "desk": {"two_votes": True}})
-
-
-_OF_ONE = ("payload_base64", "payload_sha256", "rendering", "rationale", "evidence", "changes")
-_OF_ONE += ("settings",)
 
 
 def said(*scores: float, decision: str = "approve") -> dict[str, Any]:

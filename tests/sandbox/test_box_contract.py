@@ -135,7 +135,7 @@ async def test_a_rollout_begins_with_the_files_of_its_moment(sandbox, opened):
 
 
 async def test_a_moment_makes_place_for_the_next(sandbox, opened):
-    """There is one copy at a time; of what is not kept no rollout begins, in one line that says so."""
+    """There is one copy at a time; no rollout begins from what is not kept."""
     async with opened(sandbox) as box:
         await box.keep_moment("first")
         await box.write_file("a", b"x")
