@@ -10,12 +10,14 @@ from pydantic import ValidationError
 
 from monastery.auditor.seats import PanelAuditor
 from monastery.runtime.cases import compared, shown
+from monastery.runtime.cli.alternatives_view import as_dicts, details
 from monastery.runtime.credit import advantages
 from monastery.runtime.draw import order
 from monastery.runtime.exports.preferences import preference_objects
 from monastery.runtime.ports import Forkable
 from monastery.runtime.records import Answer, Case, Item, Sha256, Vote
 from monastery.runtime.store import Store
+from monastery.runtime.story import tell
 from monastery.runtime.training import training_items
 from monastery.runtime.verify import verify
 from tests.runtime.world import SetAuditor, Small
@@ -357,3 +359,20 @@ async def test_a_panels_scores_of_each_proposal_are_its_members_means(tmp_path: 
     await world.live(world.new())
     scores = {one.alternative is None: one.score for one in world.events("reward.issued")}
     assert scores == {True: pytest.approx(0.15), False: pytest.approx(0.25)}
+
+
+async def test_show_tells_each_rollout_and_where_the_live_one_stood(tmp_path: Path) -> None:
+    """As lines and as JSON: what each proposed, what it earned, why one is absent."""
+    world = small(tmp_path, proposer("a", "bb", "ccc"), Compares())
+    row = world.new()
+    await world.live(row)
+    with Store.open(tmp_path) as store:
+        told = tell(store, row.run).segments[0]
+        lines = dict(details(told, lambda ref: store.blob(ref.ref), content=True))
+        body = as_dicts(told, lambda ref: ref and store.blob(ref.ref).decode())
+    assert "reward 0.30 = 0.30 / 1" in lines["rollout"]
+    assert lines["rollout"].endswith("\nccc")
+    assert lines["compared"].startswith("3 proposals")
+    assert body is not None
+    assert [one["payload"] for one in body["rollouts"]] == ["bb", "ccc"]
+    assert [one["score"] for one in body["rollouts"]] == [0.2, 0.3]
