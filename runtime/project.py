@@ -215,11 +215,14 @@ class PanelAuditorSettings(Settings):
         panel: Its name.
         votes: How many people are asked.
         apart: From which difference of scores on an adjudicator decides.
+        compares: How their scores of several alternatives become one for each: their ``means``, or
+            Bradley-Terry's scores of the ``ranks`` that each gave them.
     """
 
     panel: Name
     votes: Annotated[int, Field(ge=1, le=20)] = 2
     apart: Annotated[float, Field(ge=0.0, le=1.0)] = 0.4
+    compares: Literal["means", "ranks"] = "means"
     timeout_seconds: Seconds = 86400.0
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from monastery.auditor.seats import PanelAuditor
+from monastery.auditor.seats import PanelAuditor, ranked
 from monastery.runtime.cases import compared, shown
 from monastery.runtime.cli.alternatives_view import as_dicts, details
 from monastery.runtime.credit import advantages
@@ -331,8 +331,11 @@ async def test_a_deferred_audit_compares_nothing(tmp_path: Path) -> None:
         _ = world.loaded
 
 
-async def test_a_panels_scores_of_each_proposal_are_its_members_means(tmp_path: Path) -> None:
-    """Two people compare, each alone; every segment earns the mean of both."""
+@pytest.mark.parametrize(("compares", "earned"), [("means", (0.15, 0.25)), ("ranks", None)])
+async def test_a_panels_scores_of_each_proposal_are_its_members_means_or_ranks(
+    tmp_path: Path, compares: Any, earned: tuple[float, float] | None
+) -> None:
+    """Two people compare, each alone; what each says of a proposal becomes one score for it."""
 
     class People:
         """Answers as one person after the other; the second scores a tenth higher."""
@@ -354,11 +357,21 @@ async def test_a_panels_scores_of_each_proposal_are_its_members_means(tmp_path: 
         async def withdraw(self, prefix: str) -> None:
             """Nothing waits."""
 
-    panel = PanelAuditor("two", 2, 0.5, 60.0, People())
+    panel = PanelAuditor("two", 2, 0.5, 60.0, People(), compares=compares)
     world = small(tmp_path, proposer("a", "bb"), panel, count=2)
     await world.live(world.new())
     scores = {one.alternative is None: one.score for one in world.events("reward.issued")}
-    assert scores == {True: pytest.approx(0.15), False: pytest.approx(0.25)}
+    wanted = earned or ranked([(0.0, 1.0), (0.0, 1.0)])  # both rank the longer text first
+    assert (scores[True], scores[False]) == pytest.approx(wanted)
+    assert scores[True] < scores[False]
+
+
+def test_ranks_know_the_order_and_nobodys_scale() -> None:
+    """A mild and a harsh judge with one order come to the same; ties are half each way."""
+    assert ranked([(0.9, 0.8, 0.7)]) == pytest.approx(ranked([(0.3, 0.2, 0.0)]))
+    assert ranked([(0.5, 0.5)]) == pytest.approx((0.5, 0.5))
+    first, second, third = ranked([(0.9, 0.8, 0.7), (0.9, 0.1, 0.3)])
+    assert first > second == pytest.approx(third)
 
 
 async def test_show_tells_each_rollout_and_where_the_live_one_stood(tmp_path: Path) -> None:
