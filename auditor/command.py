@@ -58,7 +58,7 @@ class CommandAuditor:
             ) as program:
                 said = await _converse(program, case, box)
         if isinstance(said, VoteMessage):
-            return said.vote(self.name)
+            return said.vote(self.name, case)
         last = program.last_complaint if program else ""
         complaint = f"; its last words: {last!r}" if last else ""
         raise AuditFailed(f"auditor {self.name!r} {said}{complaint}")

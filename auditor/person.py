@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from monastery.auditor.votes import parse_vote
-from monastery.runtime.cases import shown
+from monastery.runtime.cases import compared
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.ports import Desk, Forkable
 from monastery.runtime.records import Case, Item, ItemId, RunId, Vote
@@ -52,7 +52,7 @@ class PersonAuditor:
                 purpose="audit",
                 created=now,
                 deadline=now + timedelta(seconds=self._timeout_seconds),
-                body={**shown(case), "for": self.name, **self._wants},
+                body={**compared(case), "for": self.name, **self._wants},
             )
         )
         if answer is None:
@@ -64,4 +64,4 @@ class PersonAuditor:
             # Without the digests: this line goes into the journal, and what was shown could be
             # guessed from its hash after it was erased.
             raise AuditFailed(f"auditor {self.name!r} answered about another case than was shown")
-        return parse_vote(body, self.name)
+        return parse_vote(body, self.name, case)

@@ -44,6 +44,22 @@ class CommandResult(NamedTuple):
     truncated: bool
 
 
+class Alternative:
+    """One of several proposals for the same moment; `same` is how many rollouts came to it."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
+        self.kind: str = fields["kind"]
+        self.payload: bytes = base64.b64decode(fields["payload_base64"])
+        self.rendering: str = fields["rendering"]
+        self.rationale: str = fields["rationale"]
+        self.evidence: dict[str, bytes] = {
+            one["name"]: base64.b64decode(one["base64"]) for one in fields["evidence"]
+        }
+        self.changes: list[dict[str, Any]] = fields["changes"]
+        self.same: int = fields["same"]
+
+
 class Case:
     """What is to be judged; `fields` holds all of it as it came.
 
@@ -51,6 +67,10 @@ class Case:
         payload: The exact bytes that the executor would use.
         evidence: The files that the agent attached, by name.
         earlier: The run's earlier steps, each with step, kind and status.
+        alternatives: All proposals for this moment, this one among them, in the order in which they
+            are compared; each has kind, payload, rendering, rationale, evidence and changes, as
+            this has. Empty where there is but one.
+        live: The place of this one among them, from 0; None where there is but one.
     """
 
     def __init__(self, fields: dict[str, Any]) -> None:
@@ -70,6 +90,14 @@ class Case:
         self.settings: dict[str, Any] = fields["settings"]
         self.earlier: list[dict[str, Any]] = fields["earlier"]
         self.digest: str = fields["digest"]
+        self.alternatives = [Alternative(one) for one in fields.get("alternatives", [])]
+        mine = (self.kind, self.payload, self.evidence)
+        places = [
+            place
+            for place, one in enumerate(self.alternatives)
+            if (one.kind, one.payload, one.evidence) == mine
+        ]
+        self.live: int | None = places[0] if places else None
 
 
 class Fork:
@@ -131,7 +159,14 @@ def receive() -> Case:
     return Case(json.loads(_channel().hear())["case"])
 
 
-def vote(decision: str, score: float, *, note: str = "", modified: bytes | None = None) -> NoReturn:
+def vote(
+    decision: str,
+    score: float,
+    *,
+    note: str = "",
+    modified: bytes | None = None,
+    scores: list[float] | None = None,
+) -> NoReturn:
     """Give the vote and end the program.
 
     Args:
@@ -139,10 +174,13 @@ def vote(decision: str, score: float, *, note: str = "", modified: bytes | None 
         score: How reasonable the proposal looks, 0 to 1.
         note: Why, for the record, and for the agent if the project says so.
         modified: The payload to use instead, with ``modify``.
+        scores: Those of all `Case.alternatives`, by place; that of this one is `score`.
     """
     body: dict[str, Any] = {"decision": decision, "score": score, "note": note}
     if modified is not None:
         body["modified_base64"] = base64.b64encode(modified).decode()
+    if scores is not None:
+        body["scores"] = list(scores)
     _channel().say({"vote": body})
     sys.exit(0)
 

@@ -4,15 +4,16 @@ Each seat is a question of its own at the desk, and all of them are one opinion:
 The votes are in the record with the answers; what the panel says is one vote.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
+from monastery.auditor.bradley_terry import bradley_terry, preferences
 from monastery.auditor.votes import parse_vote
-from monastery.runtime.cases import shown
+from monastery.runtime.cases import compared
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.ports import Desk, Forkable
 from monastery.runtime.records import Answer, Case, Item, ItemId, RunId, Vote
@@ -35,6 +36,8 @@ class PanelAuditor:
         desk: Where they are put.
         now: The clock.
         wants: What else is wanted of the desk; see `monastery.runtime.people.question_of`.
+        compares: How the members' scores of several alternatives become one for each: ``means``, or
+            ``ranks``, by which nobody's own scale counts.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class PanelAuditor:
         desk: Desk,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         wants: Mapping[str, Any] | None = None,
+        compares: Literal["means", "ranks"] = "means",
     ) -> None:
         self.name = name
+        self._compares = compares
         self._votes, self._apart, self._timeout_seconds = votes, apart, timeout_seconds
         self._desk, self._now, self._wants = desk, now, dict(wants or {})
 
@@ -80,7 +85,7 @@ class PanelAuditor:
             votes = [self._vote(case, said[-1])]
         if len({answer.by for answer in said}) < len(said):
             raise AuditFailed(f"panel {self.name!r}: one person answered twice on the same step")
-        return self._one(votes)
+        return self._one(case, votes)
 
     async def _ask(self, case: Case, seat: str, role: str | None) -> Answer:
         now = self._now()
@@ -92,7 +97,7 @@ class PanelAuditor:
                 created=now,
                 deadline=now + timedelta(seconds=self._timeout_seconds),
                 body={
-                    **shown(case),
+                    **compared(case),
                     "for": self.name,
                     "desk": self._wants
                     | {"panel": True, "opinion": f"{case.item}.{self.name}", "role": role},
@@ -108,7 +113,7 @@ class PanelAuditor:
         body.pop("desk", None)
         if body.pop("digest", None) != case.digest:
             raise AuditFailed(f"panel {self.name!r} answered about another case than was shown")
-        return parse_vote(body, answer.by)
+        return parse_vote(body, answer.by, case)
 
     def _agree(self, votes: list[Vote]) -> bool:
         scores = [vote.score for vote in votes]
@@ -116,12 +121,41 @@ class PanelAuditor:
         other = {vote.modified for vote in votes if vote.decision in _DOES}
         return max(scores) - min(scores) <= self._apart and len(does) <= 1 and len(other) <= 1
 
-    def _one(self, votes: list[Vote]) -> Vote:
+    def _one(self, case: Case, votes: list[Vote]) -> Vote:
+        given = [vote.scores for vote in votes if vote.scores]
+        merged = ranked if self._compares == "ranks" and given else means
+        scores, score = merged(given), fmean(vote.score for vote in votes)
+        if scores:
+            score = scores[case.live]
         decision = max((vote.decision for vote in votes), key=_CAREFUL.index)
         return Vote(
             self.name,
             decision,
-            fmean(vote.score for vote in votes),
+            score,
             note="\n".join(f"{vote.auditor}: {vote.note}" for vote in votes if vote.note),
             modified=next((vote.modified for vote in votes if vote.decision == decision), None),
+            scores=scores,
         )
+
+
+def means(given: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return the mean of several people's scores of each alternative, by place."""
+    return tuple(map(fmean, zip(*given, strict=True)))
+
+
+def ranked(given: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return one score for each alternative from how people rank them, by place.
+
+    Of each person's scores the order alone counts, equal ones as ties; the scores are those of
+    Bradley and Terry's model of all orders together, which are relative to this moment.
+    """
+    names = [str(place) for place in range(len(given[0]))]
+    orders = [
+        [
+            [name for name, own in zip(names, scores, strict=True) if own == score]
+            for score in sorted(set(scores), reverse=True)
+        ]
+        for scores in given
+    ]
+    strengths = bradley_terry(names, (each for one in orders for each in preferences(one)))
+    return tuple(strengths.scores[name] for name in names)

@@ -16,7 +16,8 @@ from pydantic import (
 )
 
 from monastery.runtime.errors import AuditFailed
-from monastery.runtime.records import Vote
+from monastery.runtime.project import MOST_ALTERNATIVES
+from monastery.runtime.records import Case, Vote
 
 
 def _bytes(value: object) -> bytes:
@@ -30,6 +31,7 @@ def _bytes(value: object) -> bytes:
 
 
 Base64 = Annotated[bytes, BeforeValidator(_bytes)]
+Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Strict(BaseModel):
@@ -42,9 +44,10 @@ class VoteMessage(Strict):
     """A vote as it is given."""
 
     decision: Literal["approve", "modify", "reject", "escalate", "terminate"]
-    score: Annotated[float, Field(ge=0.0, le=1.0)]
+    score: Score
     note: Annotated[str, Field(max_length=100_000)] = ""
     modified_base64: Base64 | None = None
+    scores: Annotated[list[Score], Field(max_length=MOST_ALTERNATIVES)] | None = None
 
     @model_validator(mode="after")
     def _modifies(self) -> Self:
@@ -54,9 +57,54 @@ class VoteMessage(Strict):
             raise ValueError(f"modified_base64 goes with modify, not with {self.decision}")
         return self
 
-    def vote(self, auditor: str) -> Vote:
-        """Return the vote as the loop knows it."""
-        return Vote(auditor, self.decision, self.score, self.note, self.modified_base64)
+    def vote(self, auditor: str, case: Case) -> Vote:
+        """Return the vote as the loop knows it.
+
+        Raises:
+            AuditFailed: The scores are not those of the case's alternatives.
+        """
+        scores = tuple(self.scores or ())
+        if scores and len(scores) != len(case.alternatives):
+            count = len(case.alternatives)
+            raise AuditFailed(
+                f"auditor {auditor!r} gave {len(scores)} scores for {count} alternatives;"
+                " give one for each, by place, or none"
+            )
+        if scores and scores[case.live] != self.score:
+            raise AuditFailed(
+                f"auditor {auditor!r} gave the score {self.score:g}, and {scores[case.live]:g} at"
+                f" the same proposal's place among the alternatives ({case.live + 1})"
+            )
+        return Vote(auditor, self.decision, self.score, self.note, self.modified_base64, scores)
+
+
+class Compared(Strict):
+    """What is said to one of several proposals."""
+
+    decision: Literal["approve", "reject", "escalate", "terminate"]
+    score: Score
+
+
+class ComparedMessage(Strict):
+    """A vote of someone who does not know which of the alternatives is live: one on each."""
+
+    alternatives: Annotated[list[Compared], Field(min_length=2, max_length=MOST_ALTERNATIVES)]
+    note: Annotated[str, Field(max_length=100_000)] = ""
+
+    def vote(self, auditor: str, case: Case) -> Vote:
+        """Return the vote on the live one, with the scores of all.
+
+        Raises:
+            AuditFailed: They are not as many as the case's alternatives.
+        """
+        count = len(case.alternatives)
+        if len(self.alternatives) != count:
+            raise AuditFailed(
+                f"auditor {auditor!r} judged {len(self.alternatives)} alternatives, not {count}"
+            )
+        live = self.alternatives[case.live]
+        scores = tuple(one.score for one in self.alternatives)
+        return Vote(auditor, live.decision, live.score, self.note, None, scores)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -71,14 +119,15 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from exc
 
 
-def parse_vote(body: Mapping[str, Any], auditor: str) -> Vote:
-    """Return the vote in a JSON object.
+def parse_vote(body: Mapping[str, Any], auditor: str, case: Case) -> Vote:
+    """Return a person's vote in a JSON object: on each alternative, where there are several.
 
     Raises:
         AuditFailed: It is none; the message says why.
     """
     try:
-        return VoteMessage.model_validate(body).vote(auditor)
+        shape = ComparedMessage if case.alternatives else VoteMessage
+        return shape.model_validate(body).vote(auditor, case)
     except ValidationError as exc:
         raise AuditFailed(f"auditor {auditor!r} gave no vote that counts: {fault(exc)}") from exc
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import trio
 
-from monastery.runtime import recall
+from monastery.runtime import alternatives, recall
 from monastery.runtime.canonical import sha256
-from monastery.runtime.cases import core, make_case, shown
+from monastery.runtime.cases import alone, core, make_case
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.events import AuditScored, AuditShown, AuditUnmeasured, AuditVoted
 from monastery.runtime.gate import aggregate
@@ -31,6 +31,7 @@ from monastery.runtime.records import (
     Proposal,
     Scored,
     Sha256,
+    Shown,
     Unmeasured,
     Vote,
 )
@@ -46,6 +47,7 @@ async def show(run: Run, proposal: Proposal, earlier: Sequence[EarlierStep]) -> 
         # Who is asked about an unknown outcome is nothing to judge a proposal by.
         settings=_settings(run, proposal.kind),
         earlier=earlier,
+        alternatives=_alternatives(run, proposal),
     )
     told = run.story.by_id[proposal.segment].shown
     if told is None or told.case.ref != _seen(run, case):
@@ -54,6 +56,19 @@ async def show(run: Run, proposal: Proposal, earlier: Sequence[EarlierStep]) -> 
             AuditShown(segment=proposal.segment, case=run.journal.ref(body)), blobs=[body]
         )
     return case
+
+
+def _alternatives(run: Run, live: Proposal) -> tuple[Shown, ...]:
+    """Return the different proposals of a moment, by place."""
+    return tuple(
+        Shown(
+            one,
+            run.world.executors[one.kind].render(one.payload),
+            _settings(run, one.kind),
+            names,
+        )
+        for one, names in alternatives.proposals(run, live)
+    )
 
 
 def _settings(run: Run, kind: str) -> dict[str, Any]:
@@ -136,7 +151,7 @@ async def escalate(run: Run, case: Case) -> Decision:
         purpose="gate",
         created=now,
         deadline=now + timedelta(seconds=run.project.audit.escalate_seconds),
-        body=shown(case),
+        body=alone(case),
     )
     answer = await run.desk.ask(item)
     if answer is None:
@@ -152,7 +167,7 @@ async def approved_by_two(run: Run, case: Case, decision: Decision) -> Decision:
     assert decision.payload is not None, "what is carried out has bytes"
     earlier = {decision.by} if decision.by not in ("gate", "audit") else set[str]()
     payload = decision.payload
-    body = shown(case) | {
+    body = alone(case) | {
         "rendering": run.world.executors[case.proposal.kind].render(payload),
         "payload_base64": base64.b64encode(payload).decode(),
         "payload_sha256": sha256(payload),
@@ -230,6 +245,7 @@ async def _record_vote(run: Run, case: Case, vote: Vote, seconds: float) -> None
             modified=None if modified is None else run.journal.ref(modified),
             seen=_seen(run, case),
             seconds=seconds,
+            scores=list(vote.scores),
         ),
         blobs=[] if modified is None else [modified],
     )
@@ -245,6 +261,7 @@ def _note_score(run: Run, case: Case, scored: Scored) -> Scored:
             modified=None if modified is None else run.journal.ref(modified),
             note=scored.note,
             seen=scored.seen,
+            scores=list(scored.scores),
         ),
         blobs=[] if modified is None else [modified],
     )

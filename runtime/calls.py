@@ -66,10 +66,20 @@ class _Carried:
 
 
 class Carrier:
-    """Carries the model calls and the fetches of one box, each in a task of its own."""
+    """Carries the model calls and the fetches of one box, each in a task of its own.
 
-    def __init__(self, run: Run, box: Box, nursery: trio.Nursery) -> None:
+    Args:
+        run: The run.
+        box: The box.
+        nursery: Of the tasks.
+        alternative: The rollout that thinks in the box; None in the run's own.
+    """
+
+    def __init__(
+        self, run: Run, box: Box, nursery: trio.Nursery, alternative: str | None = None
+    ) -> None:
         self._run = run
+        self._alternative = alternative
         self._box = box
         self._nursery = nursery
         self._scopes: dict[int, trio.CancelScope] = {}
@@ -86,9 +96,14 @@ class Carrier:
         if scope is not None:
             scope.cancel()
 
+    def cancel_all(self) -> None:
+        """Carry no call further: nobody will hear the answers."""
+        for scope in self._scopes.values():
+            scope.cancel()
+
     def fetch(self, asked: WebRequest) -> None:
         """Carry what the cached web is asked."""
-        self._nursery.start_soon(fetches.carry, self._run, self._box, asked)
+        self._nursery.start_soon(fetches.carry, self._run, self._box, asked, self._alternative)
 
     async def _carry(self, asked: ModelRequest, scope: trio.CancelScope) -> None:
         """Carry one call out and its answer in, recorded before the agent has it."""
@@ -123,6 +138,7 @@ class Carrier:
                 seconds=one.seconds,
                 cancelled=one.scope.cancel_called,
                 sampled=None if one.sampled is None else run.journal.ref(one.sampled),
+                alternative=self._alternative,
                 **one.facts,
             )
             events.append(event)

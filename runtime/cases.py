@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from monastery.runtime.canonical import canonical, sha256
-from monastery.runtime.records import Case, EarlierStep, ItemId, Proposal
+from monastery.runtime.records import Case, EarlierStep, ItemId, Proposal, Shown
 
 FORMAT = "monastery.case.v1"
 EARLIER_STEPS = 20
@@ -27,6 +27,7 @@ def make_case(
     rendering: str,
     settings: Mapping[str, Any],
     earlier: Sequence[EarlierStep],
+    alternatives: tuple[Shown, ...] = (),
 ) -> Case:
     """Return the case of a proposal.
 
@@ -36,6 +37,7 @@ def make_case(
         rendering: Its payload, decoded for its kind.
         settings: Its kind's settings, without secrets.
         earlier: Steps before it, the latest last; nothing that came of it or later.
+        alternatives: All proposals of the moment by place, this one too, where there are several.
     """
     assert all(step.index < proposal.index for step in earlier), "outcomes are hidden"
     case = Case(
@@ -46,6 +48,7 @@ def make_case(
         settings=settings,
         earlier=tuple(earlier[-EARLIER_STEPS:]),
         digest=sha256(b""),
+        alternatives=alternatives,
     )
     return replace(case, digest=sha256(core(case)))
 
@@ -57,10 +60,45 @@ def core(case: Case) -> bytes:
 
 def shown(case: Case) -> dict[str, Any]:
     """Return all of a case as plain JSON values: the core, and the bytes behind its hashes."""
-    proposal = case.proposal
-    return _core(case) | {
-        "item": case.item,
-        "digest": case.digest,
+    told = alone(case)
+    if case.alternatives:
+        told["alternatives"] = [_offered(one) | _bytes(one.proposal) for one in case.alternatives]
+    return told
+
+
+def alone(case: Case) -> dict[str, Any]:
+    """Return what `shown` does, but for the alternatives: what is decided, not compared."""
+    told = _core(case)
+    told.pop("alternatives", None)
+    return told | {"item": case.item, "digest": case.digest} | _bytes(case.proposal)
+
+
+def compared(case: Case) -> dict[str, Any]:
+    """Return what people are shown where there are alternatives: not which of them is live."""
+    told = shown(case)
+    if not case.alternatives:
+        return told
+    for name in _OF_ONE:
+        del told[name]
+    kinds = sorted({one.proposal.kind for one in case.alternatives})
+    return told | {"kind": " or ".join(kinds)}
+
+
+_OF_ONE = (
+    "proposal",
+    "payload_sha256",
+    "payload_base64",
+    "rendering",
+    "rationale",
+    "evidence",
+    "changes",
+    "settings",
+)
+"""Fields of a case that tell of the live proposal alone."""
+
+
+def _bytes(proposal: Proposal) -> dict[str, Any]:
+    return {
         "payload_base64": base64.b64encode(proposal.payload).decode(),
         "evidence": [
             {"name": one.name, "base64": base64.b64encode(one.content).decode()}
@@ -71,14 +109,30 @@ def shown(case: Case) -> dict[str, Any]:
 
 def _core(case: Case) -> dict[str, Any]:
     proposal = case.proposal
-    return {
+    told = {
         "format": FORMAT,
         "goal": case.goal,
-        "kind": proposal.kind,
         "step": proposal.index,
         "proposal": proposal.digest,
+        **_judged(proposal, case.rendering, case.settings),
+        "earlier": [_earlier(step) for step in case.earlier],
+    }
+    if case.alternatives:
+        told["alternatives"] = [_offered(one) for one in case.alternatives]
+    return told
+
+
+def _offered(one: Shown) -> dict[str, Any]:
+    """Return one of several proposals; `same` is how many rollouts came to it."""
+    judged = _judged(one.proposal, one.rendering, one.settings)
+    return judged | {"same": len(one.names)}
+
+
+def _judged(proposal: Proposal, rendering: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": proposal.kind,
         "payload_sha256": sha256(proposal.payload),
-        "rendering": case.rendering,
+        "rendering": rendering,
         "rationale": proposal.rationale,
         "evidence": [
             {"name": one.name, "sha256": sha256(one.content), "size_bytes": len(one.content)}
@@ -88,8 +142,7 @@ def _core(case: Case) -> dict[str, Any]:
             {"path": one.path, "what": one.what, "size_bytes": one.size_bytes}
             for one in proposal.changes
         ],
-        "settings": dict(case.settings),
-        "earlier": [_earlier(step) for step in case.earlier],
+        "settings": dict(settings),
     }
 
 

@@ -8,7 +8,7 @@ after the fact, and anyone can recompute it once the seed is revealed.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from monastery.runtime.canonical import canonical, sha256
 from monastery.runtime.records import Draw, Sha256
@@ -17,6 +17,7 @@ SEED_BYTES = 32
 _COMMIT = b"monastery.seed.v1\n"
 _DRAW = b"monastery.draw.v1\n"
 _PROPOSAL = b"monastery.proposal.v1\n"
+_ORDER = b"monastery.order.v1\n"
 
 
 def new_seed() -> bytes:
@@ -67,3 +68,21 @@ def draw(seed: bytes, digest: Sha256, probability: float) -> Draw:
     """
     mac = hmac.digest(seed, _DRAW + bytes.fromhex(digest), "sha256")
     return Draw(u=(int.from_bytes(mac[:8]) >> 11) / 2**53, probability=probability)
+
+
+def order(seed: bytes, digest: Sha256, names: Iterable[str]) -> list[str]:
+    """Return the names of a moment's alternatives in the order in which they are shown.
+
+    Each stands where HMAC-SHA-256(seed, tag || digest || name) puts it, so that nobody can tell
+    from its place which is the live one, and anyone can recompute it once the seed is revealed.
+
+    Args:
+        seed: The run's.
+        digest: Of the live proposal.
+        names: Of the alternatives, the live one's among them.
+    """
+
+    def place(name: str) -> bytes:
+        return hmac.digest(seed, _ORDER + bytes.fromhex(digest) + name.encode(), "sha256")
+
+    return sorted(names, key=place)

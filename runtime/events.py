@@ -144,6 +144,8 @@ class ModelCalled(_Strict):
     tokens and cost are `reckoned`. `logprobs` counts the tokens whose log-probabilities came.
 
     `sampled` is what a model on this machine read and drew, token by token; the agent is not told.
+
+    `alternative` names the rollout that called, if it was not the live segment.
     """
 
     type: Literal["model.called"] = "model.called"
@@ -165,6 +167,7 @@ class ModelCalled(_Strict):
     reckoned: bool = False
     logprobs: Annotated[int, Field(ge=0)] | None = None
     sampled: BlobRef | None = None
+    alternative: str | None = None
 
 
 class WebFetched(_Strict):
@@ -180,6 +183,7 @@ class WebFetched(_Strict):
     response: BlobRef
     seconds: Seconds
     refused: str | None = None
+    alternative: str | None = None
 
 
 class SegmentPrinted(_Strict):
@@ -202,6 +206,7 @@ class ProposalRefused(_Strict):
     kind: str
     payload: BlobRef
     reason: str
+    alternative: str | None = None
 
 
 class ProposalFrozen(_Strict):
@@ -238,6 +243,59 @@ class AuditDrawn(_Strict):
     audited: bool
 
 
+class AlternativeStarted(_Strict):
+    """A rollout began: a box of its own, from the work folder as the segment found it.
+
+    One that was begun before and did not come to its end, because the runtime stopped, begins anew.
+    """
+
+    type: Literal["alternative.started"] = "alternative.started"
+    segment: str
+    alternative: str
+    box: str
+
+
+class AlternativeProposed(_Strict):
+    """A rollout came to a proposal, which is judged beside the live one and never carried out.
+
+    `digest` covers what that of a live proposal covers, under the alternative's name. `printed` is
+    what its agent printed, cut as a segment's is.
+    """
+
+    type: Literal["alternative.proposed"] = "alternative.proposed"
+    segment: str
+    alternative: str
+    kind: str
+    payload: BlobRef
+    rationale: BlobRef
+    evidence: list[NamedBlob]
+    changes: list[ChangedPath]
+    digest: Digest
+    printed: BlobRef
+    printed_bytes: Annotated[int, Field(ge=0)]
+
+
+class AlternativeEnded(_Strict):
+    """A rollout came to no proposal, and why; it is absent from the audit, which is not a 0."""
+
+    type: Literal["alternative.ended"] = "alternative.ended"
+    segment: str
+    alternative: str
+    reason: str
+
+
+class AlternativesOrdered(_Strict):
+    """In which order the proposals of one moment are shown: a draw from the seed.
+
+    Each place holds the names of those whose proposals are the same; the live one is named by its
+    segment.
+    """
+
+    type: Literal["alternatives.ordered"] = "alternatives.ordered"
+    segment: str
+    order: Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+
+
 class AuditShown(_Strict):
     """What the auditors of a proposal are shown, as canonical JSON; its hash is what votes name."""
 
@@ -247,7 +305,11 @@ class AuditShown(_Strict):
 
 
 class AuditVoted(_Strict):
-    """One auditor's vote, and the hash of what it was shown."""
+    """One auditor's vote, and the hash of what it was shown.
+
+    `scores` are those of all alternatives, by the places in which they were shown; empty where the
+    auditor judged the live one alone.
+    """
 
     type: Literal["audit.voted"] = "audit.voted"
     segment: str
@@ -259,10 +321,14 @@ class AuditVoted(_Strict):
     modified: BlobRef | None
     seen: Digest
     seconds: Seconds
+    scores: list[Score] = []
 
 
 class AuditScored(_Strict):
-    """The votes as one score and one decision."""
+    """The votes as one score and one decision.
+
+    `scores` are those of all alternatives, by place; empty where one auditor or more gave none.
+    """
 
     type: Literal["audit.scored"] = "audit.scored"
     segment: str
@@ -271,6 +337,7 @@ class AuditScored(_Strict):
     modified: BlobRef | None
     note: str
     seen: Digest
+    scores: list[Score] = []
 
 
 class AuditUnmeasured(_Strict):
@@ -283,7 +350,10 @@ class AuditUnmeasured(_Strict):
 
 
 class RewardIssued(_Strict):
-    """What one segment earned; ``value = score * weight``, ``weight = 1 / probability``."""
+    """What one segment earned; ``value = score * weight``, ``weight = 1 / probability``.
+
+    `alternative` names the rollout that earned it, if it was not the live segment.
+    """
 
     type: Literal["reward.issued"] = "reward.issued"
     segment: str
@@ -293,6 +363,7 @@ class RewardIssued(_Strict):
     weight: float
     value: float
     seen: Digest
+    alternative: str | None = None
 
 
 class GateDecided(_Strict):
@@ -377,6 +448,10 @@ Event = Annotated[
     | ProposalRefused
     | ProposalFrozen
     | AuditDrawn
+    | AlternativeStarted
+    | AlternativeProposed
+    | AlternativeEnded
+    | AlternativesOrdered
     | AuditShown
     | AuditVoted
     | AuditScored

@@ -48,8 +48,15 @@ class _Get(_Strict):
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
-async def carry(run: Run, box: Box, asked: WebRequest) -> None:
-    """Carry one fetch out and its answer in, recorded before the agent has it."""
+async def carry(run: Run, box: Box, asked: WebRequest, alternative: str | None = None) -> None:
+    """Carry one fetch out and its answer in, recorded before the agent has it.
+
+    Args:
+        run: The run.
+        box: Where it was asked.
+        asked: What was.
+        alternative: The rollout that thinks in the box; None in the run's own.
+    """
     async with run.fetching:
         began = trio.current_time()
         answer, refused = await _answer(run, asked.body)
@@ -65,6 +72,7 @@ async def carry(run: Run, box: Box, asked: WebRequest) -> None:
                         response=run.journal.ref(response),
                         seconds=seconds,
                         refused=refused,
+                        alternative=alternative,
                     ),
                     blobs=[request, response],
                 )

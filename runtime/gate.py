@@ -49,19 +49,28 @@ def aggregate(
         score: How their scores become one.
         decision: How their decisions become one.
     """
-    scores = [vote.score for vote in votes]
     result = _decision([vote.decision for vote in votes], decision)
     modified = {vote.modified for vote in votes if vote.decision == "modify"}
     if result == "modify" and len(modified) > 1:
         result = "escalate"
+    compared = all(vote.scores for vote in votes)
     note = "\n".join(f"{vote.auditor}: {vote.note}" for vote in votes if vote.note)
     return Scored(
-        score=fmean(scores) if score == "mean" else median(scores),
+        score=_score([vote.score for vote in votes], score),
         decision=result,
         seen=seen,
         modified=modified.pop() if result == "modify" else None,
         note=note,
+        # An auditor who judged the live one alone says nothing of how it compares.
+        scores=tuple(
+            _score(given, score)
+            for given in (zip(*(vote.scores for vote in votes), strict=True) if compared else ())
+        ),
     )
+
+
+def _score(given: Sequence[float], rule: ScoreRule) -> float:
+    return fmean(given) if rule == "mean" else median(given)
 
 
 def feedback_for(settings: AuditSettings, note: str | None) -> str | None:

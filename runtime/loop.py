@@ -5,11 +5,11 @@ it goes on from there. Going on after a crash and going on are one path.
 """
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import trio
 
-from monastery.runtime import audits, calls, recall, steps
+from monastery.runtime import alternatives, audits, calls, recall, steps
 from monastery.runtime.agent import program
 from monastery.runtime.draw import draw as draw_from
 from monastery.runtime.draw import proposal_digest
@@ -20,7 +20,6 @@ from monastery.runtime.events import (
     ChangedPath,
     NamedBlob,
     ProposalFrozen,
-    ProposalRefused,
     RewardIssued,
     SegmentPrinted,
 )
@@ -35,15 +34,14 @@ from monastery.runtime.records import (
     Decision,
     Draw,
     Ending,
-    ModelCancelled,
     Outcome,
     Proposal,
     ProposalRequest,
     Reward,
     Scored,
-    WebRequest,
 )
 from monastery.runtime.run import Run
+from monastery.runtime.thinking import listen, refuse, why_not
 from monastery.runtime.unheard import Unheard, unheard
 
 
@@ -79,9 +77,10 @@ async def live(run: Run, spec: BoxSpec) -> Ending:
     return ending
 
 
-async def take_step(run: Run, proposal: Proposal, box: Forkable) -> tuple[Decision, Outcome]:
+async def take_step(run: Run, proposal: Proposal, box: Box) -> tuple[Decision, Outcome]:
     """Judge a frozen proposal and, if the gate lets it pass, carry it out."""
     drawn = await draw(run, proposal)
+    await alternatives.roll_out(run, proposal, drawn, box)
     result = await audit(run, proposal, drawn, box)
     await reward(run, proposal, drawn, result)
     decision = await gate(run, proposal, result)
@@ -115,6 +114,7 @@ async def enter(run: Run, box: Box) -> Unheard | None:
     Returns:
         What that box may have to be told of its last proposal.
     """
+    await alternatives.keep_moment(run, box)
     if box.facts.work == "live" and await box.rejoin():
         return unheard(run.store, run.id, box.facts.box)
     agent = program(run.project)
@@ -142,25 +142,18 @@ async def think(
     limit = run.project.box.think_seconds
     with trio.move_on_after(limit):
         while True:
-            said = await box.receive()
+            said = await listen(box, carrier)
             if isinstance(said, AgentExited):
                 note_printed(run, box)
                 return _ending_of(said)
-            if isinstance(said, ProposalRequest):
-                if missed is not None and said.call == missed.call:
-                    box.take_transcript()  # of the segment that the proposal ended
-                    await tell(run, box, said, missed.outcome, missed.feedback)
-                    continue
-                reason = _why_not(run, said)
-                if reason is None:
-                    return said
-                await refuse(run, box, said, reason)
-            elif isinstance(said, WebRequest):
-                carrier.fetch(said)
-            elif isinstance(said, ModelCancelled):
-                carrier.cancel(said.call)
-            else:
-                carrier.begin(said)
+            if missed is not None and said.call == missed.call:
+                box.take_transcript()  # of the segment that the proposal ended
+                await tell(run, box, said, missed.outcome, missed.feedback)
+                continue
+            reason = why_not(run, said)
+            if reason is None:
+                return said
+            await refuse(run, box, said, reason)
     note_printed(run, box)
     return Ending(False, f"segment {index} thought for longer than {limit:g} seconds")
 
@@ -266,19 +259,27 @@ async def reward(
     if not isinstance(result, Scored) or told.reward is not None:
         return None
     earned = Reward(proposal.segment, told.boundary, result.score, drawn.probability, result.seen)
+    others = alternatives.scores(told, result)
     await run.journal.append(
-        RewardIssued(
-            segment=earned.segment,
-            boundary=earned.boundary,
-            score=earned.score,
-            probability=earned.probability,
-            weight=earned.weight,
-            value=earned.value,
-            seen=earned.seen,
-        ),
+        *(_issued(earned, name, score) for name, score in others),
+        _issued(earned, None, earned.score),
         checkpoint=True,
     )
     return earned
+
+
+def _issued(live: Reward, alternative: str | None, score: float) -> RewardIssued:
+    earned = replace(live, score=score)
+    return RewardIssued(
+        segment=earned.segment,
+        boundary=earned.boundary,
+        score=earned.score,
+        probability=earned.probability,
+        weight=earned.weight,
+        value=earned.value,
+        seen=earned.seen,
+        alternative=alternative,
+    )
 
 
 async def gate(run: Run, proposal: Proposal, result: AuditResult | None) -> Decision:
@@ -322,6 +323,7 @@ async def thaw(
 ) -> None:
     """Let the box go on, and put the outcome into the agent's hands."""
     await box.keep_snapshot()
+    await alternatives.keep_moment(run, box)
     await box.thaw()
     run.delivery.release()
     await tell(run, box, asked, outcome, decision.feedback)
@@ -341,21 +343,6 @@ async def tell(
             "feedback": feedback_for(run.project.audit, feedback),
         },
     )
-
-
-async def refuse(run: Run, box: Box, asked: ProposalRequest, reason: str) -> None:
-    """Tell the agent why what it asked for is no proposal; its segment goes on."""
-    await run.journal.append(
-        ProposalRefused(
-            segment=run.segment.id,
-            kind=asked.kind,
-            payload=run.journal.ref(asked.payload),
-            reason=reason,
-        ),
-        blobs=[asked.payload],
-    )
-    told: dict[str, Any] = {"status": "rejected", "kind": asked.kind, "step": None, "content": {}}
-    await box.answer(asked.call, told | {"feedback": reason})
 
 
 def note_printed(run: Run, box: Box) -> None:
@@ -383,16 +370,3 @@ def _ending_of(exited: AgentExited) -> Ending:
     if exited.exit_code == 0:
         return Ending(True, "the agent is done")
     return Ending(False, f"the agent's program ended with exit code {exited.exit_code}")
-
-
-def _why_not(run: Run, asked: ProposalRequest) -> str | None:
-    """Return why a proposal cannot even be judged, or None when it can."""
-    executor = run.world.executors.get(asked.kind)
-    if executor is None:
-        allowed = ", ".join(sorted(run.world.executors))
-        return f"no step of kind {asked.kind!r} is allowed here; allowed: {allowed}"
-    try:
-        executor.check(asked.payload)
-    except BadPayload as exc:
-        return str(exc)
-    return None

@@ -63,6 +63,7 @@ class Question:
         opinion: Questions of one opinion want different people.
         barred: People who may not answer: they have had their say.
         role: What one must be to answer, where the purpose alone does not say it.
+        alternatives: How many proposals are compared; 0 where there is but one.
     """
 
     item: ItemId
@@ -80,6 +81,7 @@ class Question:
     opinion: str = ""
     barred: tuple[str, ...] = ()
     role: Role | None = None
+    alternatives: int = 0
 
 
 State = Literal["open", "answered", "expired", "withdrawn"]
@@ -170,4 +172,5 @@ def question_of(item: Item) -> Question:
         opinion=str(wants.get("opinion", "")),
         barred=tuple(map(str, wants.get("not", ()))),
         role=wants["role"] if wants.get("role") in ROLES else None,
+        alternatives=len(item.body.get("alternatives", ())),
     )

@@ -131,6 +131,23 @@ class Box(Cell, Protocol):
         """
         ...
 
+    async def keep_moment(self, moment: str) -> None:
+        """Keep a copy of the files under this name, in the place of the last; not while it thinks.
+
+        One that is there already stays as it is. When it fails, there is none of this name.
+        """
+        ...
+
+    def rollout(self, moment: str) -> "AbstractAsyncContextManager[Box]":
+        """Open a box of its own, made as this one is, with the files that were kept so.
+
+        It is removed with all its files when the block ends.
+
+        Raises:
+            BoxError: There is no such copy, or the box did not come up.
+        """
+        ...
+
     def take_transcript(self) -> Transcript:
         """Return what the agent printed since the last call, and forget it."""
         ...

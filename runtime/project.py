@@ -72,6 +72,7 @@ SENTENCE = r"^\S[^\n]{0,299}$"
 Sentence = Annotated[str, Field(pattern=SENTENCE)]
 STANDARD_IMAGE = "monastery-box:latest"
 Argv = Annotated[list[str], Field(min_length=1)]
+MOST_ALTERNATIVES = 8
 
 
 class Settings(BaseModel):
@@ -214,11 +215,14 @@ class PanelAuditorSettings(Settings):
         panel: Its name.
         votes: How many people are asked.
         apart: From which difference of scores on an adjudicator decides.
+        compares: How their scores of several alternatives become one for each: their ``means``, or
+            Bradley-Terry's scores of the ``ranks`` that each gave them.
     """
 
     panel: Name
     votes: Annotated[int, Field(ge=1, le=20)] = 2
     apart: Annotated[float, Field(ge=0.0, le=1.0)] = 0.4
+    compares: Literal["means", "ranks"] = "means"
     timeout_seconds: Seconds = 86400.0
 
     @property
@@ -247,6 +251,8 @@ class AuditSettings(Settings):
         park_after_seconds: How long the run waits for people alone before its box is closed.
         second_vote: Whether people at the desk vote again, after the rationale.
         runner_audits: Whether who runs a run may judge it.
+        alternatives: How many proposals of the same moment an audit compares, the live one among
+            them; 1 compares none. The others are rolled out from a copy of the work folder.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
@@ -262,8 +268,16 @@ class AuditSettings(Settings):
     park_after_seconds: Patience = 3600.0
     second_vote: bool = True
     runner_audits: bool = True
+    alternatives: Annotated[int, Field(ge=1, le=MOST_ALTERNATIVES)] = 1
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
+
+    @field_validator("alternatives")
+    @classmethod
+    def _compared_while_frozen(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("mode") == "deferred":
+            raise ValueError("a deferred audit compares nothing; write 1, or mode: blocking")
+        return value
 
 
 class PriceSettings(Settings):

@@ -44,6 +44,22 @@ def proposal(store: Store, told: SegmentStory) -> Proposal | None:
     )
 
 
+def alternative(store: Store, told: SegmentStory, name: str) -> Proposal:
+    """Return what one of the segment's rollouts proposed."""
+    event = told.alternatives[name].proposal
+    assert event is not None, "what is shown was proposed"
+    return Proposal(
+        segment=SegmentId(name),
+        index=told.index,
+        kind=event.kind,
+        payload=store.blob(event.payload.ref),
+        rationale=store.blob(event.rationale.ref).decode(),
+        evidence=tuple(Evidence(one.name, store.blob(one.ref)) for one in event.evidence),
+        changes=tuple(Change(one.path, one.what, one.size_bytes) for one in event.changes),
+        digest=Sha256(event.digest),
+    )
+
+
 def votes(store: Store, told: SegmentStory) -> list[Vote]:
     """Return the segment's recorded votes."""
     return [
@@ -53,6 +69,7 @@ def votes(store: Store, told: SegmentStory) -> list[Vote]:
             score=event.score,
             note=event.note,
             modified=_content(store, event.modified),
+            scores=tuple(event.scores),
         )
         for event in told.votes
     ]
@@ -66,7 +83,14 @@ def result(store: Store, told: SegmentStory) -> AuditResult | None:
     if event is None:
         return None
     modified = _content(store, event.modified)
-    return Scored(event.score, event.decision, Sha256(event.seen), modified, event.note)
+    return Scored(
+        event.score,
+        event.decision,
+        Sha256(event.seen),
+        modified,
+        event.note,
+        tuple(event.scores),
+    )
 
 
 def decision(store: Store, told: SegmentStory) -> Decision | None:

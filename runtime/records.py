@@ -276,10 +276,29 @@ class EarlierStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """One of several proposals of the same moment, as an auditor is shown it.
+
+    Attributes:
+        proposal: Its segment is the alternative's name.
+        rendering: Its payload decoded for its kind, safe to show.
+        settings: Its kind's settings, without secrets.
+        names: All whose proposals are this one, the live segment perhaps among them.
+    """
+
+    proposal: Proposal
+    rendering: str
+    settings: Mapping[str, Any]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """What an auditor is shown, and nothing else.
 
     Attributes:
+        alternatives: All proposals of this moment, this one too, in the order of their draw; empty
+            where there is but one.
         item: Names the question; one person's answer to it is one vote.
         rendering: The payload decoded for its kind, safe to show.
         settings: The kind's settings from the project file, without secrets.
@@ -293,6 +312,12 @@ class Case:
     settings: Mapping[str, Any]
     earlier: tuple[EarlierStep, ...]
     digest: Sha256
+    alternatives: tuple[Shown, ...] = ()
+
+    @property
+    def live(self) -> int:
+        """The place among the alternatives of the proposal that the gate is about, from 0."""
+        return [self.proposal.segment in one.names for one in self.alternatives].index(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +327,8 @@ class Vote:
     Attributes:
         score: How reasonable the proposal looks, 0 to 1.
         modified: The payload to use instead, with the decision ``modify``.
+        scores: Those of all alternatives, by place, the live one's among them; empty where the
+            live one alone was judged.
     """
 
     auditor: str
@@ -309,6 +336,7 @@ class Vote:
     score: float
     note: str = ""
     modified: bytes | None = None
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +344,7 @@ class Scored:
     """An audit that measured: one score in 0 to 1 and the most careful of the decisions.
 
     Attributes:
+        scores: Those of all alternatives, by place; empty where they were not all judged.
         seen: The recorded name (salted hash) of the case that the auditors were shown.
     """
 
@@ -324,6 +353,7 @@ class Scored:
     seen: Sha256
     modified: bytes | None = None
     note: str = ""
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from typing import Any
 from monastery.runtime import recall
 from monastery.runtime.content import ERASED
 from monastery.runtime.errors import Erased
-from monastery.runtime.events import BlobRef, ModelCalled
+from monastery.runtime.events import AlternativeProposed, BlobRef, ModelCalled, ProposalFrozen
 from monastery.runtime.records import EarlierStep, RunId
 from monastery.runtime.store import Store
-from monastery.runtime.story import SegmentStory, tell
+from monastery.runtime.story import AlternativeStory, SegmentStory, tell
 
 FORMAT = "monastery.segment.v1"
 
@@ -88,9 +88,15 @@ def _earned(told: SegmentStory) -> dict[str, Any]:
 
 def proposed(store: Store, told: SegmentStory) -> dict[str, Any] | None:
     """Return what the segment proposed, as a JSON object; None when it ended without."""
-    proposal = told.proposal
-    if proposal is None:
-        return None
+    return None if told.proposal is None else _proposed(store, told.proposal)
+
+
+def proposed_alternative(store: Store, one: AlternativeStory) -> dict[str, Any] | None:
+    """Return what a rollout proposed, likewise."""
+    return None if one.proposal is None else _proposed(store, one.proposal)
+
+
+def _proposed(store: Store, proposal: ProposalFrozen | AlternativeProposed) -> dict[str, Any]:
     return {
         "kind": proposal.kind,
         "payload": _text(store, proposal.payload),
@@ -105,6 +111,13 @@ def printed(store: Store, told: SegmentStory) -> dict[str, Any] | None:
         return None
     text = _text(store, told.printed.text)
     return text | {"seen_bytes": told.printed.seen_bytes}
+
+
+def printed_alternative(store: Store, one: AlternativeStory) -> dict[str, Any] | None:
+    """Return what a rollout's agent printed, likewise."""
+    if one.proposal is None or not one.proposal.printed_bytes:
+        return None
+    return _text(store, one.proposal.printed) | {"seen_bytes": one.proposal.printed_bytes}
 
 
 def _text(store: Store, ref: BlobRef) -> dict[str, Any]:

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from monastery.runtime.events import (
+    AlternativeEnded,
+    AlternativeProposed,
+    AlternativesOrdered,
+    AlternativeStarted,
     AuditDrawn,
     AuditScored,
     AuditShown,
@@ -16,6 +20,7 @@ from monastery.runtime.events import (
     AuditVoted,
     BoxDied,
     BoxStarted,
+    Event,
     GateDecided,
     ItemAnswered,
     ItemClosed,
@@ -43,10 +48,34 @@ from monastery.runtime.store import Store
 
 
 @dataclass(slots=True)
+class AlternativeStory:
+    """One rollout of a segment that was audited, as far as the journal tells.
+
+    Attributes:
+        calls, fetches, refused: Those of its last start: what an earlier one did, which a stop of
+            the runtime cut off, led to no proposal.
+    """
+
+    id: SegmentId
+    calls: list[ModelCalled] = field(default_factory=list)
+    fetches: list[WebFetched] = field(default_factory=list)
+    refused: list[ProposalRefused] = field(default_factory=list)
+    proposal: AlternativeProposed | None = None
+    ended: AlternativeEnded | None = None
+    reward: RewardIssued | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it came to a proposal, or to its end without."""
+        return self.proposal is not None or self.ended is not None
+
+
+@dataclass(slots=True)
 class SegmentStory:
     """One think segment and the step that ended it, as far as the journal tells.
 
     Attributes:
+        alternatives: Its rollouts, by name.
         at: When each kind of event was recorded, by its type, the last of each.
     """
 
@@ -59,6 +88,8 @@ class SegmentStory:
     refused: list[ProposalRefused] = field(default_factory=list)
     proposal: ProposalFrozen | None = None
     drawn: AuditDrawn | None = None
+    alternatives: dict[str, AlternativeStory] = field(default_factory=dict)
+    ordered: AlternativesOrdered | None = None
     shown: AuditShown | None = None
     votes: list[AuditVoted] = field(default_factory=list)
     scored: AuditScored | None = None
@@ -79,8 +110,12 @@ class SegmentStory:
     def take(self, record: Record) -> None:
         """Take up one of the segment's events."""
         event = record.event
+        if self._took_alternative(event):
+            return
         self.at[event.type] = record.at
         match event:
+            case AlternativesOrdered():
+                self.ordered = event
             case ModelCalled():
                 self.calls.append(event)
             case WebFetched():
@@ -113,6 +148,32 @@ class SegmentStory:
                 self.completed = event
             case _:
                 raise AssertionError(f"{event.type} is not of a segment")
+
+    def _took_alternative(self, event: Event) -> bool:
+        """Take up an event of one of the segment's rollouts; return whether it was one."""
+        name: str | None = getattr(event, "alternative", None)
+        if name is None:
+            return False
+        if isinstance(event, AlternativeStarted):
+            self.alternatives[name] = AlternativeStory(SegmentId(name))
+        # A rollout that was never begun can have ended too.
+        told = self.alternatives.setdefault(name, AlternativeStory(SegmentId(name)))
+        match event:
+            case ModelCalled():
+                told.calls.append(event)
+            case WebFetched():
+                told.fetches.append(event)
+            case ProposalRefused():
+                told.refused.append(event)
+            case AlternativeProposed():
+                told.proposal = event
+            case AlternativeEnded():
+                told.ended = event
+            case RewardIssued():
+                told.reward = event
+            case _:
+                pass
+        return True
 
 
 @dataclass(slots=True)

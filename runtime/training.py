@@ -1,5 +1,8 @@
 """Training: a run's journal read as training items, one for each think segment, in order.
 
+A segment that was rolled out again for its audit is followed by its alternatives: items of the same
+moment, that were not carried out. A rollout that came to no proposal is none.
+
 Tokens are taken from what a model on this machine keeps beside its answer, with the
 log-probabilities of the draw; else from an answer that tells them by the names that vLLM gives them
 (`prompt_token_ids`, `token_ids` of the only choice, or both at the top of an answer of no API, with
@@ -14,9 +17,16 @@ from monastery.runtime import recall
 from monastery.runtime.credit import Answered, Asked, Context, Earned, Trainable, TrainingItem
 from monastery.runtime.events import ModelCalled
 from monastery.runtime.records import RunId
-from monastery.runtime.segment_lines import answered, past_step, printed, proposed
+from monastery.runtime.segment_lines import (
+    answered,
+    past_step,
+    printed,
+    printed_alternative,
+    proposed,
+    proposed_alternative,
+)
 from monastery.runtime.store import Store
-from monastery.runtime.story import SegmentStory, tell
+from monastery.runtime.story import AlternativeStory, SegmentStory, tell
 
 
 def training_items(store: Store, run: RunId | str) -> Iterator[TrainingItem]:
@@ -28,6 +38,9 @@ def training_items(store: Store, run: RunId | str) -> Iterator[TrainingItem]:
     past: tuple[Any, ...] = ()
     for told in tell(store, run).segments:
         yield training_item(store, told, past)
+        for one in told.alternatives.values():
+            if one.proposal is not None:
+                yield _alternative_item(store, told, one, past)
         if told.completed is not None:
             past = (*past, past_step(recall.earlier_step(store, told)))
 
@@ -51,6 +64,28 @@ def training_item(store: Store, told: SegmentStory, past: tuple[Any, ...]) -> Tr
             tuple(answer for _, answer in both), printed(store, told), proposed(store, told)
         ),
         earned=_earned(told),
+    )
+
+
+def _alternative_item(
+    store: Store, told: SegmentStory, one: AlternativeStory, past: tuple[Any, ...]
+) -> TrainingItem:
+    """Return a rollout as an item of its segment's moment."""
+    assert told.drawn is not None, "only an audited moment has alternatives"
+    both = [_call(store, call) for call in one.calls if answered(call)]
+    return TrainingItem(
+        run=RunId(told.id.rpartition(".")[0]),
+        segment=one.id,
+        index=told.index,
+        moment=told.id,
+        context=Context(past, tuple(asked for asked, _ in both)),
+        trainable=Trainable(
+            tuple(answered for _, answered in both),
+            printed_alternative(store, one),
+            proposed_alternative(store, one),
+        ),
+        earned=Earned(None if one.reward is None else one.reward.score, told.drawn.probability),
+        live=False,
     )
 
 

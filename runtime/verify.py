@@ -14,6 +14,7 @@ from monastery.runtime import checkpoint as checkpoints
 from monastery.runtime.draw import commitment, draw, proposal_digest
 from monastery.runtime.errors import Erased, StoreError
 from monastery.runtime.events import (
+    AlternativesOrdered,
     AuditDrawn,
     AuditScored,
     AuditShown,
@@ -38,6 +39,7 @@ from monastery.runtime.merkle import Frontier, leaf_hash
 from monastery.runtime.records import RunId, Sha256
 from monastery.runtime.rows import GENESIS, Entry, RunRow
 from monastery.runtime.store import Store
+from monastery.runtime.verify_alternatives import alternatives
 from monastery.runtime.verify_checkpoints import against
 from monastery.runtime.verify_waits import waits
 
@@ -51,7 +53,7 @@ class Finding:
     reason: str
 
 
-_NEED_EVENTS = ("draws", "boundary", "outcome order", "waits")
+_NEED_EVENTS = ("draws", "boundary", "alternatives", "outcome order", "waits")
 """The verdicts that nobody can give on events that cannot be read."""
 
 
@@ -100,6 +102,7 @@ def verify(
         *findings,
         _finding("draws", lambda: _draws(row, told)),
         _finding("boundary", lambda: _boundary(told)),
+        _finding("alternatives", lambda: alternatives(store, row.seed, told)),
         _finding("outcome order", lambda: _outcome_order(store, told)),
         _finding("waits", lambda: waits(told)),
         _finding("checkpoint", lambda: against(files, row.run, entries, key)),
@@ -236,6 +239,7 @@ def _boundary(told: list[Record]) -> tuple[bool, str]:
     started: dict[str, SegmentStarted] = {}
     scored: dict[str, AuditScored] = {}
     drawn: dict[str, AuditDrawn] = {}
+    orders: dict[str, list[list[str]]] = {}
     for before, record in zip([None, *told], told, strict=False):
         match record.event:
             case SegmentStarted() as event:
@@ -254,6 +258,8 @@ def _boundary(told: list[Record]) -> tuple[bool, str]:
                 | ProposalRefused()
                 | ProposalFrozen() as event
             ):
+                if getattr(event, "alternative", None) is not None:
+                    continue  # of a rollout: see the verdict on alternatives
                 if event.segment != open_segment or frozen:
                     raise _Wrong(f"event {record.seq}: {event.type} lies outside its segment")
                 frozen = isinstance(event, ProposalFrozen)
@@ -266,10 +272,13 @@ def _boundary(told: list[Record]) -> tuple[bool, str]:
                     raise _Wrong(f"event {record.seq}: a step of no open segment was completed")
                 over.add(event.segment)
             case RewardIssued() as event:
-                if event.segment in rewards:
-                    raise _Wrong(f"{event.segment} was rewarded twice")
-                _check_reward(event, started, scored, drawn)
-                rewards[event.segment] = event
+                name = event.alternative or event.segment
+                if name in rewards:
+                    raise _Wrong(f"{name} was rewarded twice")
+                _check_reward(event, started, scored, drawn, orders)
+                rewards[name] = event
+            case AlternativesOrdered() as event:
+                orders[event.segment] = event.order
             case _:
                 pass
     return True, f"{len(rewards)} rewards, each for one of {len(started)} segments"
@@ -280,13 +289,21 @@ def _check_reward(
     started: dict[str, SegmentStarted],
     scored: dict[str, AuditScored],
     drawn: dict[str, AuditDrawn],
+    orders: dict[str, list[list[str]]],
 ) -> None:
-    name = reward.segment
-    if name not in scored or name not in drawn:
+    live, name = reward.segment, reward.alternative or reward.segment
+    if live not in scored or live not in drawn:
         raise _Wrong(f"{name} was rewarded without a score")
     said = (reward.boundary, reward.score, reward.probability, reward.seen)
-    score = scored[name]
-    if said != (started[name].boundary, score.score, drawn[name].probability, score.seen):
+    score, order = scored[live], orders.get(live, [[live]])
+    given = score.score
+    if name != live:
+        judged = score.scores if len(order) > 1 else [score.score]
+        found = [each for names, each in zip(order, judged, strict=False) if name in names]
+        if len(found) != 1:
+            raise _Wrong(f"{name} was rewarded without a score of its own")
+        given = found[0]
+    if said != (started[live].boundary, given, drawn[live].probability, score.seen):
         raise _Wrong(f"{name}: the reward is not that of its boundary, score and draw")
     weight = 1.0 / reward.probability
     if (reward.weight, reward.value) != (weight, reward.score * weight):
@@ -331,7 +348,7 @@ def _check_case(store: Store, shown: AuditShown, index: int) -> None:
     body = msgspec.json.decode(store.blob(shown.case.ref))
     fields = {"format", "goal", "kind", "step", "proposal", "payload_sha256", "rendering"}
     fields |= {"rationale", "evidence", "changes", "settings", "earlier"}
-    if set(body) != fields or body["step"] != index:
+    if set(body) - {"alternatives"} != fields or body["step"] != index:
         raise _Wrong(f"{shown.segment}: its case is not one of this step")
     if any(step["step"] >= index for step in body["earlier"]):
         raise _Wrong(f"{shown.segment}: its case tells what came of the step")

@@ -1,5 +1,6 @@
 """Boxes that are hardened Docker containers without a network."""
 
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 import structlog
 
+from monastery.runtime.errors import BadInput
 from monastery.runtime.ports import Box, Cell
 from monastery.runtime.records import BoxFacts, BoxSpec, Promise, RunId
 from monastery.sandbox import cgroup, fitness, reaper, volumes
@@ -17,6 +19,8 @@ from monastery.sandbox.engine import RUN_LABEL, Engine
 from monastery.sandbox.guestbox import GuestBox
 from monastery.sandbox.hardening import RUN_FOLDER
 from monastery.sandbox.images import Images
+from monastery.sandbox.moments import FOLDER as MOMENTS_FOLDER
+from monastery.sandbox.moments import Moments
 from monastery.sandbox.nursery import background
 from monastery.sandbox.snapshots import Snapshots
 from monastery.sandbox.volumes import Volume, Volumes
@@ -68,6 +72,8 @@ class DockerSandbox:
         for volume in await self._engine.volumes(f"{RUN_LABEL}={run}"):
             await volumes.remove(self._engine, volume)
         await self._snapshots.forget(run)
+        async with self._moments(run) as moments:
+            await moments.forget()
 
     async def reap(self, can_go_on: Callable[[RunId], bool] = lambda run: False) -> list[str]:
         """Remove boxes whose runtime is dead, frozen ones too; return their ids."""
@@ -88,7 +94,11 @@ class DockerSandbox:
             living = None
         kept = self._volumes().kept(run, limit_bytes=spec.limits.disk_bytes)
         snapshot = self._snapshots.newest(run)
-        async with kept as volume, self._running(run, spec, volume, living, snapshot) as made:
+        async with (
+            self._moments(run) as moments,
+            kept as volume,
+            self._running(run, spec, volume, living, snapshot) as made,
+        ):
             work: Literal["new", "kept", "snapshot"] = "kept"
             if not volume.ready.is_set():
                 work = "new" if snapshot is None else "snapshot"
@@ -111,6 +121,8 @@ class DockerSandbox:
                 snapshot=partial(self._snapshots.keep, run, made.work),
                 snapshot_seconds=spec.limits.snapshot_seconds,
                 memory_kills=partial(cgroup.out_of_memory_kills, made.pid, made.container),
+                moment=partial(moments.keep, made.work),
+                rollout=partial(self._rollout, run, spec, facts, moments),
             )
             await box.changes()  # the beginning, from which later changes are told
             async with background() as nursery:
@@ -175,3 +187,45 @@ class DockerSandbox:
             ) as made,
         ):
             yield made.link
+
+    @asynccontextmanager
+    async def _moments(self, run: RunId) -> AsyncIterator[Moments]:
+        """Find where a run's moments are kept; without a home they end with its box."""
+        if self._home is not None:
+            yield Moments(self._home / MOMENTS_FOLDER / run)
+            return
+        with tempfile.TemporaryDirectory(prefix="monastery-moments-") as folder:
+            yield Moments(Path(folder, run))
+
+    @asynccontextmanager
+    async def _rollout(
+        self, run: RunId, spec: BoxSpec, facts: BoxFacts, moments: Moments, moment: str
+    ) -> AsyncIterator[Box]:
+        """Open a box like the run's own, with the files of a moment."""
+        copied = moments.find(moment)
+
+        async def prepare(work: Work) -> None:
+            await work.restore(copied)
+
+        def refuse() -> AbstractAsyncContextManager[Cell]:
+            raise BadInput("a rollout's box has no fork; it is removed as soon as it proposes")
+
+        of_rollout = self._volumes().of_fork(run, limit_bytes=spec.limits.disk_bytes)
+        sealed = self._is_gvisor(spec)
+        async with (
+            of_rollout as volume,
+            self._containers.made(run, spec, volume, "rollout", prepare, sealed=sealed) as made,
+        ):
+            box = GuestBox(
+                made.link,
+                made.freezer,
+                made.work,
+                replace(facts, box=made.container, freezer=made.freezer.name, work="new"),
+                run_folder=RUN_FOLDER,
+                fork=refuse,
+                memory_kills=partial(cgroup.out_of_memory_kills, made.pid, made.container),
+            )
+            await box.changes()
+            async with background() as nursery:
+                nursery.start_soon(box.watch_disk)
+                yield box

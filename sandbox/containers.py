@@ -27,7 +27,7 @@ from monastery.sandbox.work import ArchiveWork, LocalWork, Work
 
 log = structlog.get_logger()
 
-Purpose = Literal["box", "fork"]
+Purpose = Literal["box", "rollout", "fork"]
 Prepare = Callable[[Work], Awaitable[None]]
 
 
@@ -86,7 +86,8 @@ class Containers:
             run: Whose it is.
             spec: What it is made of.
             volume: Its work folder.
-            purpose: Whether an agent thinks in it.
+            purpose: Whether an agent thinks in it, whose steps may be carried out, or whose
+                proposal is compared with another; in a fork none does.
             prepare: Fills its work folder.
             sealed: Whether the guest's lines are sealed. Such a box ends with its runtime, which
                 alone knows the key.
@@ -95,8 +96,8 @@ class Containers:
             ImageUnfit: No guest comes up in this image.
             Unfit: The engine does not see what bounds the work folder.
         """
-        calls, seals = purpose == "box", Seals() if sealed else None
-        stays = calls and not sealed and self._home is not None
+        calls, seals = purpose != "fork", Seals() if sealed else None
+        stays = purpose == "box" and not sealed and self._home is not None
         boots = boot(
             spec.limits,
             work=WORK,

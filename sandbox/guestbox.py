@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 import structlog
 import trio
 
-from monastery.runtime.errors import FreezeFailed, LimitExceeded
-from monastery.runtime.ports import Cell
+from monastery.runtime.errors import BoxDied, FreezeFailed, LimitExceeded
+from monastery.runtime.ports import Box, Cell
 from monastery.runtime.records import AgentExited, BoxFacts, Change, FromAgent, Transcript
 from monastery.sandbox.freezer import Freezer
 from monastery.sandbox.link import GuestLink
@@ -29,6 +29,8 @@ class GuestBox:
         memory_kills: Counts the box's processes that the kernel killed for their memory.
         snapshot: Keeps a copy of the work folder.
         snapshot_seconds: How old the last one may be.
+        moment: Keeps a copy under a name, for rollouts.
+        rollout: Opens a box from one.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class GuestBox:
         memory_kills: Callable[[], int],
         snapshot: Callable[[], Awaitable[None]] | None = None,
         snapshot_seconds: float = math.inf,
+        moment: Callable[[str], Awaitable[None]] | None = None,
+        rollout: Callable[[str], AbstractAsyncContextManager[Box]] | None = None,
     ) -> None:
         self.facts = facts
         self.link = link
@@ -53,6 +57,7 @@ class GuestBox:
         self._killed_before = 0
         self._snapshot, self._snapshot_seconds = snapshot, snapshot_seconds
         self._snapshot_at = trio.current_time()
+        self._moment, self._rollout = moment, rollout
         # A box is a cell, and these are its link's own.
         self.run, self.read_file, self.write_file = link.run, link.read_file, link.write_file
         self.answer = link.answer
@@ -120,6 +125,21 @@ class GuestBox:
         if self._snapshot is not None and due:
             await self._snapshot()
             self._snapshot_at = trio.current_time()
+
+    async def keep_moment(self, moment: str) -> None:
+        """Keep a copy of the files under this name, for rollouts."""
+        if self._moment is not None:
+            await self._moment(moment)
+
+    def rollout(self, moment: str) -> AbstractAsyncContextManager[Box]:
+        """Open a box of its own with the files that were kept so.
+
+        Raises:
+            BoxDied: Of this box none are kept.
+        """
+        if self._rollout is None:
+            raise BoxDied("of this box no moments are kept")
+        return self._rollout(moment)
 
     def take_transcript(self) -> Transcript:
         """Return what the agent printed since the last call, and forget it."""

@@ -82,15 +82,42 @@ class ScriptedSandbox:
         """The work folders of the runs that were not forgotten."""
         self.boxes: list[ScriptedBox] = []
         """Every box that was ever opened, the latest last."""
+        self.moments: dict[RunId, tuple[str, Files]] = {}
+        """The copies that rollouts begin with."""
 
     @asynccontextmanager
     async def open(self, run: RunId, spec: BoxSpec) -> AsyncIterator[Box]:
         """Open a box over the run's files."""
         kept = run in self.works
         files = self.works.setdefault(run, {} if kept else _copied(spec.files))
+        async with self._box(run, spec, files, kept=kept) as box:
+            yield box
+
+    @asynccontextmanager
+    async def _box(
+        self, run: RunId, spec: BoxSpec, files: Files, *, kept: bool
+    ) -> AsyncIterator[Box]:
+        def keep(moment: str, now: Files) -> None:
+            if self.moments.get(run, ("", {}))[0] != moment:
+                self.moments[run] = moment, dict(now)
+
+        def rollout(moment: str) -> AbstractAsyncContextManager[Box]:
+            name, copied = self.moments.get(run, ("", {}))
+            if name != moment:
+                raise BoxDied("there is no copy of the work folder as its segment began with it")
+            return self._box(run, spec, dict(copied), kept=False)
+
         async with background() as nursery:
             box = ScriptedBox(
-                self._agent, files, self._commands, spec, nursery, len(self.boxes) + 1, kept=kept
+                self._agent,
+                files,
+                self._commands,
+                spec,
+                nursery,
+                len(self.boxes) + 1,
+                kept=kept,
+                keep=keep,
+                rollout=rollout,
             )
             self.boxes.append(box)
             try:
@@ -102,6 +129,7 @@ class ScriptedSandbox:
         """Forget the run's files."""
         await trio.lowlevel.checkpoint()
         self.works.pop(run, None)
+        self.moments.pop(run, None)
 
     async def reap(self, can_go_on: Callable[[RunId], bool] = lambda run: False) -> list[str]:
         """Find nothing: these boxes end with their process."""
@@ -171,6 +199,8 @@ class ScriptedBox(ScriptedCell):
         number: int,
         *,
         kept: bool,
+        keep: Callable[[str, Files], None],
+        rollout: Callable[[str], AbstractAsyncContextManager[Box]],
     ) -> None:
         super().__init__(files, commands)
         self.facts = BoxFacts(
@@ -196,6 +226,7 @@ class ScriptedBox(ScriptedCell):
         self._calls = 0
         self._printed = bytearray()
         self._before = dict(files)
+        self._keep, self.rollout = keep, rollout
 
     async def start_agent(
         self, argv: Sequence[str], *, env: Mapping[str, str], history: bytes
@@ -248,6 +279,11 @@ class ScriptedBox(ScriptedCell):
     async def keep_snapshot(self) -> None:
         """Keep none: the files are in this process."""
         await trio.lowlevel.checkpoint()
+
+    async def keep_moment(self, moment: str) -> None:
+        """Copy the files, if they were not copied under this name."""
+        await trio.lowlevel.checkpoint()
+        self._keep(moment, self.files)
 
     def take_transcript(self) -> Transcript:
         """Return what was printed, cut in the middle."""

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from monastery.runtime.ports import Box, Cell
 from monastery.runtime.records import BoxFacts, BoxSpec, RunId
 from monastery.sandbox.guestbox import GuestBox
 from monastery.sandbox.link import GuestLink, boot
+from monastery.sandbox.moments import Moments
 from monastery.sandbox.nursery import background
 from monastery.sandbox.stream import PipeStream
 from monastery.sandbox.work import LocalWork
@@ -75,6 +76,7 @@ class UnboxedSandbox:
         log.warning("box.not_isolated", run=run, folder=str(self._folder))
         folder, filling = self._folder / run / "work", self._folder / run / "filling"
         work = LocalWork(folder, owner=None, limit_bytes=spec.limits.disk_bytes)
+        moments = Moments(self._folder / run / "moments")
         kept = folder.is_dir()
         if not kept:
             await trio.to_thread.run_sync(partial(shutil.rmtree, filling, True))
@@ -97,11 +99,36 @@ class UnboxedSandbox:
                 run_folder=made.run_folder,
                 fork=partial(self._fork, spec, work),
                 memory_kills=lambda: 0,
+                moment=partial(moments.keep, work),
+                rollout=partial(self._rollout, spec, facts, moments),
             )
             await box.changes()
             async with background() as nursery:
                 nursery.start_soon(box.watch_disk)
                 yield box
+
+    @asynccontextmanager
+    async def _rollout(
+        self, spec: BoxSpec, facts: BoxFacts, moments: Moments, moment: str
+    ) -> AsyncIterator[Box]:
+        copied = moments.find(moment)
+        with tempfile.TemporaryDirectory(prefix="unboxed-") as name:
+            work = LocalWork(Path(name), owner=None, limit_bytes=spec.limits.disk_bytes)
+            await work.restore(copied)
+            async with self._guest(spec, Path(name), calls=True) as made:
+                box = GuestBox(
+                    made.link,
+                    made.freezer,
+                    work,
+                    replace(facts, box=f"unboxed-{made.pid}", work="new"),
+                    run_folder=made.run_folder,
+                    fork=partial(self._fork, spec, work),
+                    memory_kills=lambda: 0,
+                )
+                await box.changes()
+                async with background() as nursery:
+                    nursery.start_soon(box.watch_disk)
+                    yield box
 
     @asynccontextmanager
     async def _fork(self, spec: BoxSpec, source: LocalWork) -> AsyncIterator[Cell]:

@@ -467,11 +467,27 @@ def check_draws(journal: Journal) -> Verdict:
         said = (event["u"], event["probability"], event["audited"])
         if said != (u, proposal["probability"], u < proposal["probability"]):
             return False, "forged draw", f"{event['segment']}: the draw does not come out again"
+    for event in (e for e in events if e["type"] == "alternatives.ordered"):
+        name, digest = event["segment"], proposals[event["segment"]]["digest"]
+        named = any(name in names for names in event["order"])
+        if not named or not ordered(seed, digest, event["order"]):
+            return False, "forged draw", f"{name}: the order does not come out again"
     undrawn = proposals.keys() - {event["segment"] for event in drawn}
     decided = {e["segment"] for e in events if e["type"] == "gate.decided"}
     if undrawn & decided:
         return False, "forged draw", f"{min(undrawn & decided)} was decided without a draw"
     return True, "", f"{len(drawn)} draws recomputed with the revealed seed"
+
+
+def ordered(seed: bytes, digest: str, order: list[list[str]]) -> bool:
+    """Return whether proposals stand as the seed orders them; those that are the same, together."""
+
+    def place(name: str) -> bytes:
+        message = b"monastery.order.v1\n" + bytes.fromhex(digest) + name.encode()
+        return hmac.new(seed, message, hashlib.sha256).digest()
+
+    rows = [list(map(place, names)) for names in order]
+    return rows == sorted(map(sorted, rows))
 
 
 def proposal_digest(proposal: dict[str, Any]) -> str:

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from monastery.runtime.canonical import canonical
 from monastery.runtime.checkpoint import path_of
-from monastery.runtime.draw import proposal_digest
+from monastery.runtime.draw import order, proposal_digest
 from monastery.runtime.journal import entry_hash
 from monastery.runtime.keys import HomeKey
 from monastery.runtime.merkle import leaf_hash, root_of
 from monastery.runtime.proofs import journal_lines, prove
-from monastery.runtime.records import RunId, Vote
+from monastery.runtime.records import RunId, Sha256, Vote
 from monastery.runtime.rows import GENESIS
 from monastery.runtime.store import Store
 from tests.runtime.world import SetAuditor, Small, approve, notes
@@ -443,3 +443,14 @@ def test_a_proposals_digest_is_the_runtimes(
         evidence=evidence,
     )
     assert CODE["proposal_digest"](read) == expected
+
+
+def test_the_order_of_alternatives_is_the_one_that_the_runtime_draws() -> None:
+    """Seed and digest give one order; another one, or a name that moved, is not it."""
+    seed, digest = bytes(range(32)), Sha256("ab" * 32)
+    names = ["run.1", "run.1+1", "run.1+2", "run.1+3"]
+    drawn = [[name] for name in order(seed, digest, names)]
+    assert CODE["ordered"](seed, digest, drawn)
+    assert CODE["ordered"](seed, digest, [drawn[0] + drawn[3], drawn[1], drawn[2]])
+    assert not CODE["ordered"](seed, digest, drawn[::-1])
+    assert not CODE["ordered"](seed, digest, [drawn[3] + drawn[0], drawn[1], drawn[2]])

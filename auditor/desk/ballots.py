@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from monastery.auditor.desk.rules import Refused
-from monastery.auditor.votes import Base64, Strict, VoteMessage, fault
+from monastery.auditor.votes import Base64, ComparedMessage, Strict, VoteMessage, fault
 from monastery.runtime.people import Ballot, Question
 from monastery.runtime.records import Answer, Item
 
@@ -66,9 +66,13 @@ _SHAPES: Mapping[str, type[Strict]] = {
 def fault_of(question: Question, said: Mapping[str, Any]) -> Refused | None:
     """Return what is wrong with what someone said, if anything is."""
     try:
-        shaped = _SHAPES[question.purpose].model_validate(dict(said))
+        shape = ComparedMessage if question.alternatives else _SHAPES[question.purpose]
+        shaped = shape.model_validate(dict(said))
     except ValidationError as exc:
         return Refused("invalid", f"Nothing was sent: {fault(exc)}.")
+    if isinstance(shaped, ComparedMessage) and len(shaped.alternatives) != question.alternatives:
+        given, wanted = len(shaped.alternatives), question.alternatives
+        return Refused("invalid", f"Nothing was sent: {given} of {wanted} proposals were judged.")
     if isinstance(shaped, _Decision):
         modifies = shaped.modified_base64 is not None
         if (shaped.decision == "modify") != modifies:
@@ -84,7 +88,8 @@ def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | 
     """Return the answer that a person's ballots on a question make.
 
     The score is that of the first ballot, which was blind: no rationale can earn a reward. All else
-    is the last one's: what is carried out is decided by someone who knows everything.
+    is the last one's: what is carried out is decided by someone who knows everything. Where
+    proposals are compared, so it is with each.
 
     Args:
         item: The question.
@@ -96,6 +101,9 @@ def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | 
     staged = any(one.stage == "second" for one in cast)
     if staged and "score" in cast[0].body:
         body["score"] = cast[0].body["score"]
+    if staged and "alternatives" in cast[0].body:
+        both = zip(body["alternatives"], cast[0].body["alternatives"], strict=True)
+        body["alternatives"] = [{**last, "score": first["score"]} for last, first in both]
     if "digest" in item.body:
         body["digest"] = item.body["digest"]
     body["desk"] = {"ballots": [_told(one) for one in cast]}

@@ -51,10 +51,29 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """One of several proposals for the same moment; which of them is live it does not know.
+
+    Attributes:
+        same: How many rollouts came to it.
+    """
+
+    kind: str
+    rendering: str
+    payload: bytes
+    settings: Mapping[str, Any]
+    evidence: tuple[File, ...]
+    changes: tuple[Changed, ...]
+    same: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepView:
     """A question as it is put before someone who must not know more. Nothing in it is made safe.
 
     Attributes:
+        alternatives: The proposals that are compared, in the order that the seed drew; then there
+            are no payload, evidence and changes of one alone. Empty where there is but one.
         rendering: The payload as its executor reads it; of a question in words, the words.
         payload: The exact bytes that would be used; None where there are none.
         settings: The kind's settings in the project file.
@@ -77,6 +96,7 @@ class StepView:
     canned: tuple[str, ...]
     created: datetime
     deadline: datetime | None
+    alternatives: tuple[Offer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +105,14 @@ class Reasons:
 
     Attributes:
         printed: What was kept of `printed_bytes`.
+        rationales: Where proposals are compared, that of each, by place; and nothing printed, which
+            would tell which is live.
     """
 
     rationale: str
     printed: bytes
     printed_bytes: int
+    rationales: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +147,46 @@ def step_view(item: Item, question: Question) -> StepView:
         rendering=str(body.get("text", body.get("rendering", ""))),
         payload=_bytes(body["payload_base64"]) if "payload_base64" in body else None,
         settings=dict(body.get("settings", {})),
-        evidence=tuple(
-            File(str(one["name"]), _bytes(one["base64"])) for one in body.get("evidence", [])
-        ),
-        changes=tuple(
-            Changed(str(one["path"]), str(one["what"]), one.get("size_bytes"))
-            for one in body.get("changes", [])
-        ),
+        evidence=_evidence(body),
+        changes=_changes(body),
         earlier=tuple(_earlier(one) for one in body.get("earlier", [])),
         reason=str(body.get("reason", "")),
         canned=tuple(map(str, body.get("desk", {}).get("canned", ()))),
         created=item.created,
         deadline=item.deadline,
+        alternatives=tuple(_offer(one) for one in body.get("alternatives", [])),
     )
 
 
 def reasons(item: Item, printed: tuple[bytes, int]) -> Reasons:
     """Return what the agent says for its proposal; only for who may know it by now."""
+    offered = item.body.get("alternatives")
+    if offered:
+        return Reasons("", b"", 0, tuple(str(one.get("rationale", "")) for one in offered))
     return Reasons(str(item.body.get("rationale", "")), *printed)
+
+
+def _offer(one: Mapping[str, Any]) -> Offer:
+    return Offer(
+        kind=str(one["kind"]),
+        rendering=str(one["rendering"]),
+        payload=_bytes(one["payload_base64"]),
+        settings=dict(one.get("settings", {})),
+        evidence=_evidence(one),
+        changes=_changes(one),
+        same=int(one.get("same", 1)),
+    )
+
+
+def _evidence(body: Mapping[str, Any]) -> tuple[File, ...]:
+    return tuple(File(str(one["name"]), _bytes(one["base64"])) for one in body.get("evidence", []))
+
+
+def _changes(body: Mapping[str, Any]) -> tuple[Changed, ...]:
+    return tuple(
+        Changed(str(one["path"]), str(one["what"]), one.get("size_bytes"))
+        for one in body.get("changes", [])
+    )
 
 
 def _earlier(step: Mapping[str, Any]) -> Earlier:

@@ -60,6 +60,10 @@ def make(
             Route("/item/{item}/skip", pages.skip, methods=["POST"]),
             Route("/item/{item}/payload", pages.payload),
             Route("/item/{item}/evidence/{number:int}", pages.evidence),
+            Route("/item/{item}/proposal/{place:int}/payload", pages.offered_payload),
+            Route(
+                "/item/{item}/proposal/{place:int}/evidence/{number:int}", pages.offered_evidence
+            ),
             Route("/enter", people.enter, methods=["GET", "POST"]),
             Route("/leave", people.leave, methods=["POST"]),
             Route("/people", people.people, methods=["GET", "POST"]),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monastery.auditor.desk.views import StepView
+from monastery.auditor.desk.views import Offer, StepView
 from monastery.auditor.web.patches import Patch, split
 
 
@@ -41,7 +41,7 @@ class Diff:
 Part = Facts | Words | Diff
 
 
-def decode(step: StepView) -> tuple[Part, ...]:
+def decode(step: StepView | Offer) -> tuple[Part, ...]:
     """Return the parts of a payload; none where it is not decoded."""
     decoder = _DECODERS.get(step.kind)
     if decoder is None or step.payload is None:

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from monastery.auditor.desk.clerk import Voted
 from monastery.auditor.desk.rules import Caller, Refused, Why
-from monastery.auditor.desk.views import Sheet
+from monastery.auditor.desk.views import Offer, Sheet
 from monastery.auditor.web import text, votes
 from monastery.auditor.web.decoded import decode
 from monastery.auditor.web.office import Office
@@ -137,6 +137,19 @@ async def evidence(request: Request) -> Response:
     return _download(sheet.step.evidence[number - 1].content, f"evidence-{number}.bin")
 
 
+async def offered_payload(request: Request) -> Response:
+    """Hand out the exact bytes of one of several proposals."""
+    return _download(_offer(request, await _sheet(request)).payload, "payload.bin")
+
+
+async def offered_evidence(request: Request) -> Response:
+    """Hand out a file that is attached to one of several proposals."""
+    one, number = _offer(request, await _sheet(request)), request.path_params["number"]
+    if not 1 <= number <= len(one.evidence):
+        raise HTTPException(404, "There is no such evidence.")
+    return _download(one.evidence[number - 1].content, f"evidence-{number}.bin")
+
+
 async def broken(request: Request, exc: Exception) -> Response:
     """Say in one line what went wrong."""
     status, told = 500, "Something broke."
@@ -204,20 +217,30 @@ def _item_page(
     typed: Mapping[str, str],
     **shown: Any,
 ) -> Response:
+    offers = sheet.step.alternatives
     return page(
         request,
-        "item.html",
+        "compare.html" if offers else "item.html",
         by,
         status=200 if refused is None else STATUS[refused.why],
         sheet=sheet,
         step=sheet.step,
         parts=decode(sheet.step),
+        offered=[decode(one) for one in offers],
         editable=text.editable(sheet.step.payload),
         refused=refused,
         typed=typed,
         full="full" in request.query_params,
         **shown,
     )
+
+
+def _offer(request: Request, sheet: Sheet) -> Offer:
+    place: int = request.path_params["place"]
+    if not 1 <= place <= len(sheet.step.alternatives):
+        raise HTTPException(404, "There is no such proposal.")
+    offer: Offer = sheet.step.alternatives[place - 1]
+    return offer
 
 
 async def _sheet(request: Request) -> Sheet:

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from monastery.auditor.desk.ballots import Given
+from monastery.runtime.project import MOST_ALTERNATIVES
 
 
 def given(fields: Mapping[str, str], purpose: str) -> Given:
     """Return the ballot in a form; what is missing stays missing."""
     said: dict[str, Any] = {}
+    if purpose == "audit" and fields.get("places", "").isdecimal():
+        return Given(_stage(fields), fields.get("slip", "")[:64], _compared(fields))
     if purpose in ("audit", "gate"):
         if fields.get("decision"):
             said["decision"] = fields["decision"]
@@ -25,8 +28,25 @@ def given(fields: Mapping[str, str], purpose: str) -> Given:
         if purpose != "ask" and fields.get("status"):
             said["status"] = fields["status"]
         said["content"] = _lines(fields.get("content", ""))
-    stage: Any = "second" if fields.get("stage") == "second" else "first"
-    return Given(stage, fields.get("slip", "")[:64], said)
+    return Given(_stage(fields), fields.get("slip", "")[:64], said)
+
+
+def _stage(fields: Mapping[str, str]) -> Any:
+    return "second" if fields.get("stage") == "second" else "first"
+
+
+def _compared(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is said to each of several proposals; what is missing stays missing."""
+    given: list[dict[str, Any]] = []
+    for place in range(1, min(int(fields["places"][:3]), MOST_ALTERNATIVES) + 1):
+        one: dict[str, Any] = {}
+        if fields.get(f"decision-{place}"):
+            one["decision"] = fields[f"decision-{place}"]
+        if fields.get(f"score-{place}"):
+            one["score"] = _number(fields[f"score-{place}"])
+        given.append(one)
+    told = "\n".join(filter(None, (fields.get("told"), _lines(fields.get("note", "")))))
+    return {"alternatives": given} | ({"note": told} if told else {})
 
 
 def _number(text: str) -> float | str:

@@ -34,6 +34,12 @@ def decision(
     Raises:
         BadInput: The question wants something else.
     """
+    count = len(item.body.get("alternatives", ()))
+    if count:
+        raise BadInput(
+            f"item {item.id!r} compares {count} proposals: judge them in `monastery audit` or in"
+            " `monastery serve`"
+        )
     if item.purpose not in DECISIONS:
         raise BadInput(f"item {item.id!r} wants no decision; use: monastery audit answer {item.id}")
     allowed = DECISIONS[item.purpose]
@@ -55,6 +61,12 @@ def decision(
     if "digest" in item.body:
         body["digest"] = item.body["digest"]
     return body
+
+
+def compared(item: Item, given: list[dict[str, Any]], *, note: str) -> dict[str, Any]:
+    """Return the body of an answer to an audit that compares proposals."""
+    body: dict[str, Any] = {"alternatives": given, "note": _clean("note", note)}
+    return body | {"digest": item.body["digest"]} if "digest" in item.body else body
 
 
 def report(item: Item, status: str | None, content: str) -> dict[str, Any]:

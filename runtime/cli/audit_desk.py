@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.text import Text
 
 from monastery.auditor.desk import ballots
-from monastery.runtime.cli import audit_answers, audit_view
+from monastery.runtime.cli import audit_answers, audit_compare, audit_view
 from monastery.runtime.cli.audit_terminal import Terminal
 from monastery.runtime.cli.output import size
 from monastery.runtime.display import uninspectable, visible, visible_line
@@ -31,6 +31,7 @@ _REPORT = {"d": "done", "f": "failed"}
 _ALWAYS = {"v": "view all", "s": "skip", "q": "quit", "?": "help"}
 _MEANS = {
     "keep": "vote as before",
+    "compare": "judge each of the proposals",
     "approve": "carry the step out as it is",
     "modify": "carry out other bytes instead: $EDITOR opens, or name a file",
     "reject": "do not carry it out; the agent goes on",
@@ -199,7 +200,10 @@ class Desk:
     def _see_reasons(self, item: Item, ballot: Ballot) -> None:
         """Keep the first vote, and show what the agent says for its step."""
         self._first = ballot
-        reasons = visible(str(item.body.get("rationale", "")), max_lines=_PAGE_LINES)
+        told = [str(one["rationale"]) for one in audit_compare.offers(item)]
+        told = [f"{place}: {one}" for place, one in enumerate(told, 1)]
+        told = told or [str(item.body.get("rationale", ""))]
+        reasons = visible("\n\n".join(told), max_lines=_PAGE_LINES)
         self._say("your first vote is kept; this is what the agent says for it (unchecked):")
         self.terminal.show(audit_view.behind_bar(reasons or "nothing", self.terminal.width))
         self._say(
@@ -211,6 +215,12 @@ class Desk:
         if decided == "keep":
             assert self._first is not None, "the key is there after a first vote"
             return dict(self._first.body) | {"digest": item.body.get("digest")}
+        if decided == "compare":
+            given = audit_compare.judged(self.terminal, item)
+            note = None if given is None else self.terminal.line("note, if any: ")
+            if given is None or note is None:
+                return None
+            return audit_answers.compared(item, given, note=note)
         modified = None
         if decided == "modify":
             modified = self._modified(audit_view.payload(item))
@@ -292,7 +302,9 @@ class Desk:
 
 def _keys(item: Item) -> dict[str, str]:
     """Return what each key means for this question."""
-    if item.purpose in audit_answers.DECISIONS:
+    if audit_compare.offers(item):
+        keys = {"c": "compare"}
+    elif item.purpose in audit_answers.DECISIONS:
         allowed = audit_answers.DECISIONS[item.purpose]
         keys = {key: word for key, word in _DECIDE.items() if word in allowed}
     elif item.purpose == "ask":

@@ -11,6 +11,7 @@ from typing import Any
 from rich.cells import chop_cells
 from rich.text import Text
 
+from monastery.runtime.cli import audit_compare
 from monastery.runtime.cli.output import seconds, size
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import BadInput
@@ -29,7 +30,7 @@ ASKED = {
 
 _CASE_FIELDS = {"format", "item", "for", "goal", "kind", "step", "proposal", "digest", "reason"}
 _CASE_FIELDS |= {"payload_base64", "payload_sha256", "rendering", "text", "rationale"}
-_CASE_FIELDS |= {"evidence", "changes", "settings", "earlier", "desk"}
+_CASE_FIELDS |= {"evidence", "changes", "settings", "earlier", "desk", "alternatives"}
 """What has its own place on a page; whatever else an item holds is shown as it is."""
 _MOST_CHANGES = 40
 _REASONS = "What the agent says for it (unchecked)"
@@ -111,7 +112,7 @@ def page(item: Item, *, width: int | None, max_lines: int | None, reasons: bool 
     meant = f"for {visible_line(str(body['for']))}, " if "for" in body else ""
     text.append(f"  {item.purpose}, {meant}{expires(item)}\n", style="dim")
     text.append(f"{ASKED[item.purpose]}\n", style="italic")
-    for title, content in _parts(item, max_lines):
+    for title, content in _parts(item, max_lines, reasons=reasons):
         if title == _REASONS and not reasons:
             continue
         text.append(f"\n{title}\n", style="bold cyan")
@@ -132,7 +133,7 @@ def behind_bar(content: str, width: int | None) -> Text:
     return text
 
 
-def _parts(item: Item, max_lines: int | None) -> Iterator[tuple[str, str]]:
+def _parts(item: Item, max_lines: int | None, *, reasons: bool) -> Iterator[tuple[str, str]]:
     """Yield the parts of a page: title, and a text that is safe."""
     body = item.body
 
@@ -164,6 +165,7 @@ def _parts(item: Item, max_lines: int | None) -> Iterator[tuple[str, str]]:
             f"The exact bytes ({about})",
             "as above, byte for byte" if same else safe(content),
         )
+    yield from audit_compare.parts(item, safe, reasons=reasons)
     if body.get("changes"):
         yield "Changed in the box", _changes(body["changes"])
     if body.get("evidence"):

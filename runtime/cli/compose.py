@@ -155,6 +155,7 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
             settings.timeout_seconds,
             desk,
             wants=wants,
+            compares=settings.compares,
         )
     return PersonAuditor(settings.name, settings.timeout_seconds, desk, wants=wants)
 

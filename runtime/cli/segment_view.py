@@ -3,11 +3,12 @@
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from rich.text import Text
 
-from monastery.runtime.cli import fetch_view, model_view
+from monastery.runtime.cli import alternatives_view, fetch_view, model_view
 from monastery.runtime.cli.output import seconds, size, when
 from monastery.runtime.cli.rendering import NoDesk, executors, headline, rendering
 from monastery.runtime.cli.summary import Told
@@ -228,6 +229,7 @@ def _judged(view: View, one: SegmentStory) -> Iterator[tuple[str, str]]:
     if one.drawn is not None:
         drawn = "audited" if one.drawn.audited else "not audited"
         yield "drawn", f"{drawn}: u={one.drawn.u:.4f}, p={one.drawn.probability:g}"
+    yield from alternatives_view.details(one, view.blob, content=view.content)
     for vote in one.votes:
         note = visible(vote.note if view.content else first_line(vote.note))
         head = f"{visible_line(vote.auditor)}: {vote.score:.2f}, {vote.decision}"
@@ -282,6 +284,7 @@ def as_dict(view: View, one: SegmentStory) -> dict[str, Any]:
         "refused": [{"kind": each.kind, "reason": each.reason} for each in one.refused],
         "proposal": None,
         "draw": _dump(one.drawn, "u", "probability", "audited"),
+        "alternatives": alternatives_view.as_dicts(one, partial(_content, view)),
         "votes": [
             _dump(vote, "auditor", "decision", "score", "note", "seen", "seconds")
             for vote in one.votes

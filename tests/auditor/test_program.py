@@ -3,6 +3,7 @@
 import shutil
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from monastery.auditor import program
 from monastery.auditor.command import CommandAuditor
 from monastery.runtime.errors import AuditFailed
-from monastery.runtime.records import Case
+from monastery.runtime.records import Case, SegmentId, Shown
 
 IMPORT = "from monastery.auditor.program import Refused, fork, receive, vote\n"
 
@@ -113,3 +114,58 @@ def _block(language: str) -> str:
 def _docstring_example() -> str:
     assert program.__doc__ is not None
     return program.__doc__.split("votes:\n", 1)[1].split("`vote` ends", 1)[0]
+
+
+def compared_with(case: Case, *texts: bytes, live: int) -> Case:
+    """Return the case among others, at a place."""
+    others = [
+        Shown(
+            replace(case.proposal, segment=SegmentId(f"r.3+{n}"), payload=text),
+            "r",
+            {},
+            (f"r.3+{n}",),
+        )
+        for n, text in enumerate(texts, 1)
+    ]
+    own = Shown(case.proposal, case.rendering, case.settings, (case.proposal.segment,))
+    return replace(case, alternatives=(*others[:live], own, *others[live:]))
+
+
+async def test_a_program_may_compare_all_proposals_of_a_moment(
+    tmp_path: Path, case: Case, box: Any
+) -> None:
+    """It sees all by place and which is the one to decide on, and gives each a score."""
+    source = """
+        case = receive()
+        scores = [len(one.payload) / 100 for one in case.alternatives]
+        assert case.alternatives[case.live].payload == case.payload
+        assert [one.same for one in case.alternatives] == [1, 1, 1]
+        vote("approve", scores[case.live], scores=scores)
+    """
+    among = compared_with(case, b"x", b"yy", live=1)
+    given = await auditor(tmp_path, IMPORT + textwrap.dedent(source)).judge(among, box)
+    assert given.scores == (0.01, len(case.proposal.payload) / 100, 0.02)
+    assert given.score == given.scores[1]
+
+
+async def test_a_program_that_knows_nothing_of_alternatives_judges_the_live_one(
+    tmp_path: Path, case: Case, box: Any
+) -> None:
+    """The case has all that it had; the vote says nothing of the others."""
+    source = IMPORT + "case = receive(); assert case.payload[:4] == b'diff'; vote('reject', 0.25)"
+    given = await auditor(tmp_path, source).judge(compared_with(case, b"x", live=0), box)
+    assert (given.decision, given.score, given.scores) == ("reject", 0.25, ())
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [("[0.5]", "1 scores for 2 alternatives"), ("[0.5, 0.4]", "0.4 at the same proposal's place")],
+)
+async def test_scores_that_do_not_fit_the_alternatives_fail_in_one_line(
+    tmp_path: Path, case: Case, box: Any, scores: str, told: str
+) -> None:
+    """Too few, or another score for the live one than the vote's own: nothing is guessed."""
+    source = f"{IMPORT}vote('approve', 0.5, scores={scores})"
+    with pytest.raises(AuditFailed, match=told) as caught:
+        await auditor(tmp_path, source).judge(compared_with(case, b"x", live=1), box)
+    assert "\n" not in str(caught.value)

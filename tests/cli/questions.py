@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -91,3 +92,19 @@ def question(
         deadline=None if expires_seconds is None else now + timedelta(seconds=expires_seconds),
         body=shown | body,
     )
+
+
+_OF_ONE = ("payload_base64", "payload_sha256", "rendering", "rationale", "evidence", "changes")
+_OF_ONE += ("settings",)
+
+
+def compared_question() -> Item:
+    """Return a question that compares three proposals."""
+    item = question(step=1)
+    one = {name: value for name, value in item.body.items() if name in _OF_ONE}
+    told = {name: value for name, value in item.body.items() if name not in _OF_ONE}
+    offers = [
+        {**one, "kind": "command", "rendering": text, "rationale": f"because of {text}", "same": 1}
+        for text in ("a", "bb", "ccc")
+    ]
+    return replace(item, body=told | {"alternatives": offers, "desk": {"two_votes": True}})

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from monastery.runtime.cli.audit_desk import BLIND_SECONDS, Desk
 from monastery.runtime.records import Item
-from tests.cli.questions import Questions, question
+from tests.cli.questions import Questions, compared_question, question
 
 Typed = str | tuple[float, str] | Callable[[], None]
 """A key after a second, or after so many seconds; or something that happens meanwhile."""
@@ -320,3 +320,24 @@ def test_a_vote_may_stay_as_it_was_and_one_vote_alone_sends_nothing(questions: Q
     assert body is not None
     assert (body["decision"], body["score"], body["note"]) == ("escalate", 0.5, "why")
     assert len(body["desk"]["ballots"]) == 2
+
+
+def test_proposals_are_compared_one_after_the_other(questions: Questions) -> None:
+    """No reasons before the first vote; its scores stay, and the second's decisions count."""
+    item = questions.put(compared_question())
+    lines: list[str | None] = ["a 2", "r 0.1", "r 0.5", "r 0.9", "", "a 1", "reject 1", "a 1", ""]
+    terminal = FakeTerminal(["c", "c", "q"], lines)
+
+    Desk(questions.store, terminal, "ada").sit()
+    assert "is no decision and score" in terminal.text
+    first = terminal.text.partition("your first vote is kept")[0]
+    assert "Proposal 3 of 3, kind command" in first
+    assert "because of" not in first
+    assert terminal.text.count("because of ") == 3
+    given = questions.answer(item)
+    assert given is not None
+    assert given["alternatives"] == [
+        {"decision": "approve", "score": 0.1},
+        {"decision": "reject", "score": 0.5},
+        {"decision": "approve", "score": 0.9},
+    ]

@@ -146,6 +146,7 @@ def test_verify_gives_separate_verdicts(cli: Cli, run: RunId) -> None:
         "completeness",
         "draws",
         "boundary",
+        "alternatives",
         "outcome order",
         "waits",
         "checkpoint",

@@ -27,6 +27,7 @@ VERDICTS = [
     "completeness",
     "draws",
     "boundary",
+    "alternatives",
     "outcome order",
     "waits",
     "checkpoint",

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from monastery.runtime.errors import BadInput
+from monastery.runtime.errors import BadInput, BoxDied
 from monastery.runtime.records import BoxSpec, RunId
 
 KINDS = ["docker", "docker-remote", "unboxed", "scripted"]
@@ -109,3 +109,39 @@ async def test_what_the_block_raises_comes_out_bare(sandbox, opened):
     with pytest.raises(ZeroDivisionError):
         async with opened(sandbox):
             raise ZeroDivisionError
+
+
+async def test_a_rollout_begins_with_the_files_of_its_moment(sandbox, opened):
+    """A copy is kept once under a name; a box from it has its files, and changes no other's."""
+    async with opened(sandbox) as box:
+        await box.write_file("kept", b"before")
+        await box.keep_moment("first")
+        await box.write_file("kept", b"after")
+        await box.write_file("late", b"x")
+        await box.keep_moment("first")
+        await box.freeze()
+        async with box.rollout("first") as other:
+            assert other.facts.box != box.facts.box
+            assert await other.read_file("kept") == b"before"
+            with pytest.raises(BadInput, match="'late'"):
+                await other.read_file("late")
+            assert await other.changes() == []
+            await other.write_file("kept", b"spoilt")
+            assert (await other.run(["true"])).exit_code == 0
+            await other.freeze()
+            assert [change.path for change in await other.changes()] == ["kept"]
+        await box.thaw()
+        assert await box.read_file("kept") == b"after"
+
+
+async def test_a_moment_makes_place_for_the_next(sandbox, opened):
+    """There is one copy at a time; no rollout begins from what is not kept."""
+    async with opened(sandbox) as box:
+        await box.keep_moment("first")
+        await box.write_file("a", b"x")
+        await box.keep_moment("second")
+        async with box.rollout("second") as other:
+            assert await other.read_file("a") == b"x"
+        with pytest.raises(BoxDied, match="no copy of the work folder"):
+            async with box.rollout("first"):
+                raise AssertionError

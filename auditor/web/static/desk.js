@@ -4,6 +4,7 @@ import { listen } from "./live.js";
 import { keys } from "./keys.js";
 import { fresh } from "./fresh.js";
 import { clocks } from "./clocks.js";
+import { compare } from "./compare.js";
 
 for (const one of document.querySelectorAll("[hidden].cycle, #keys-button[hidden], #keep[hidden]")) {
   one.hidden = false;
@@ -39,6 +40,7 @@ document.querySelector("#keep")?.addEventListener("click", (event) => {
   (score ?? choice)?.focus();
 });
 
+compare();
 const armed = fresh();
 keys(armed);
 clocks();

@@ -20,9 +20,10 @@ export function keys(armed) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") return back();
     const vote = openVote();
-    if (/^[0-9x]$/.test(event.key) && vote?.querySelector("input[name=decision]:checked")) {
+    const judged = vote?.querySelector("[data-active]") ?? vote;
+    if (/^[0-9x]$/.test(event.key) && judged?.querySelector("input[name^=decision]:checked")) {
       const tenth = event.key === "x" ? 10 : Number(event.key);
-      const score = vote.querySelector(`[data-score="${tenth}"]`);
+      const score = judged.querySelector(`[data-score="${tenth}"]`);
       if (score && armed()) {
         score.checked = true;
         score.focus();
@@ -31,14 +32,14 @@ export function keys(armed) {
       }
     }
     if (/^[1-9]$/.test(event.key)) {
-      const evidence = document.querySelector(`[data-digit="${event.key}"]`);
+      const evidence = [...document.querySelectorAll(`[data-digit="${event.key}"]`)].find(meantHere);
       if (evidence) return press(event, evidence);
     }
     if (event.key === "Enter" && vote && !event.target.closest("a, button, summary")) {
       return send(event, armed, vote);
     }
     const meant = [...document.querySelectorAll("[data-key]")].find(
-      (one) => one.dataset.key.split(" ").includes(event.key) && visible(one),
+      (one) => one.dataset.key.split(" ").includes(event.key) && visible(one) && meantHere(one),
     );
     if (!meant || (event.key === "Enter" && event.target.closest("a, button, summary"))) return;
     if (meant.matches("input[type=radio]") && !armed()) return;
@@ -63,12 +64,22 @@ function send(event, armed, form) {
 
 // Escape takes the choice back, so that digits mean evidence again.
 function back() {
-  for (const one of openVote()?.querySelectorAll("input[type=radio]:checked") ?? []) one.checked = false;
+  const vote = openVote();
+  const judged = vote?.querySelector("[data-active]") ?? vote;
+  for (const one of judged?.querySelectorAll("input[type=radio]:checked") ?? []) {
+    if (!one.name.startsWith("view")) one.checked = false;
+  }
   document.activeElement?.blur();
 }
 
 function openVote() {
   return [...document.querySelectorAll("form.vote")].find(visible);
+}
+
+// Of several proposals, keys mean the one with the frame.
+function meantHere(one) {
+  const offer = one.closest("[data-place]");
+  return !offer || offer.hasAttribute("data-active");
 }
 
 function visible(one) {
@@ -91,7 +102,7 @@ function list() {
     told.append(dt, dd);
   };
   for (const one of document.querySelectorAll("[data-key]")) {
-    if (one.dataset.key === "?" || !visible(one)) continue;
+    if (one.dataset.key === "?" || !visible(one) || !meantHere(one)) continue;
     add(one.dataset.key, one.dataset.means ?? one.title.replace(/ \(.\)$/, ""));
   }
   if (openVote()?.querySelector("[data-score]")) {

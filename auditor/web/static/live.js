@@ -64,12 +64,12 @@ function close(closed) {
   told.textContent = closed.text;
   told.hidden = false;
   document.body.classList.add("inert");
-  for (const one of document.querySelectorAll(".panel button, .panel input")) {
+  for (const one of document.querySelectorAll(":is(.panel, .comparison) :is(button, input)")) {
     one.disabled = one.form?.id !== "onward";
   }
-  for (const one of document.querySelectorAll(".panel textarea")) one.readOnly = true;
+  for (const one of document.querySelectorAll(":is(.panel, .comparison) textarea")) one.readOnly = true;
   document.querySelector("#onward").hidden = false;
-  for (const form of document.querySelectorAll(".panel form:not(#onward)")) {
+  for (const form of document.querySelectorAll(":is(.panel, .comparison) form:not(#onward)")) {
     form.removeAttribute("data-fresh");
     form.addEventListener("submit", (event) => event.preventDefault());
   }
