@@ -18,7 +18,7 @@ from monastery.auditor.desk import door
 from monastery.auditor.desk.ballots import Given
 from monastery.auditor.desk.clerk import Voted
 from monastery.auditor.desk.rules import Caller, Refused
-from monastery.auditor.desk.views import Sheet
+from monastery.auditor.desk.views import Reasons, Sheet, StepView
 from monastery.auditor.votes import parse_json
 from monastery.auditor.web.guard import TooLarge
 from monastery.auditor.web.office import Office
@@ -114,12 +114,12 @@ def _told(sheet: Sheet | Refused) -> Response:
     return _refused(sheet) if isinstance(sheet, Refused) else _json(plain(sheet))
 
 
-def plain(sheet: Sheet) -> dict[str, Any]:
-    """Return a sheet as JSON values; bytes in base 64, under names that say so."""
-    told = _plain(sheet)
+def plain(shown: Sheet | StepView | Reasons) -> dict[str, Any]:
+    """Return what is seen as JSON values; bytes in base 64, under names that say so."""
+    told = _plain(shown)
     assert isinstance(told, dict)
-    mine = told.pop("mine")
-    told["mine"] = None if mine is None else mine["body"]
+    if isinstance(shown, Sheet):
+        told["mine"] = None if shown.mine is None else told["mine"]["body"]
     return told
 
 

@@ -39,6 +39,13 @@ class Questions:
         found = self.store.answered(item.id)
         return None if found is None else dict(found.body)
 
+    def said(self, item: Item) -> dict[str, Any] | None:
+        """Return the answer to a question without the ballots that made it."""
+        body = self.answer(item)
+        if body is not None:
+            del body["desk"]
+        return body
+
     def _change(self, change: RowChange) -> None:
         row = self.store.run(RUN)
         refusals = self.store.append(

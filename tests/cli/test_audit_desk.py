@@ -8,6 +8,7 @@ import pytest
 from rich.text import Text
 
 from monastery.runtime.cli.audit_desk import BLIND_SECONDS, Desk
+from monastery.runtime.cli.audit_seat import sitting
 from monastery.runtime.records import Item
 from tests.cli.questions import Questions, question
 
@@ -80,6 +81,11 @@ def questions(tmp_path: Path) -> Questions:
     return Questions(tmp_path / "home")
 
 
+def _desk(questions: Questions, terminal: "FakeTerminal", by: str, *, wait: bool = False) -> None:
+    with sitting(questions.home, by) as seat:
+        Desk(seat, terminal, wait=wait).sit()
+
+
 def sit(
     questions: Questions,
     *typed: Typed,
@@ -89,7 +95,7 @@ def sit(
 ) -> FakeTerminal:
     """Let a person sit down, type all of this, and stand up."""
     terminal = FakeTerminal(list(typed), lines or [], edited)
-    Desk(questions.store, terminal, "alice", wait=wait).sit()
+    _desk(questions, terminal, "alice", wait=wait)
     assert terminal.typed == [], "not all keys were read"
     assert terminal.lines == [], "not all lines were read"
     return terminal
@@ -99,7 +105,7 @@ def test_one_after_the_other(questions: Questions) -> None:
     """The oldest question is shown first; after its answer comes the next, until none is left."""
     first, second = questions.put(question(step=1)), questions.put(question(step=2))
     terminal = sit(questions, "a", "r", lines=["0.9", "", "0.1", "no tests"])
-    assert questions.answer(first) == {
+    assert questions.said(first) == {
         "decision": "approve",
         "score": 0.9,
         "note": "",
@@ -191,7 +197,7 @@ def test_gate_asks_for_a_word_more(questions: Questions) -> None:
     """A gate has no score; a decision is confirmed, and cannot be passed on."""
     item = questions.put(question("gate"))
     terminal = sit(questions, "e", "a", "a", lines=["n", "y", "go"])
-    assert questions.answer(item) == {
+    assert questions.said(item) == {
         "decision": "approve",
         "note": "go",
         "digest": item.body["digest"],
@@ -204,9 +210,9 @@ def test_deeds_and_questions(questions: Questions) -> None:
     human, ask = questions.put(question("human")), questions.put(question("ask"))
     resolve = questions.put(question("resolve", expires_seconds=None))
     terminal = sit(questions, "d", "w", "f", lines=["rang it", "blue", "it was not"])
-    assert questions.answer(human) == {"status": "done", "content": "rang it"}
-    assert questions.answer(ask) == {"content": "blue"}
-    assert questions.answer(resolve) == {"status": "failed", "content": "it was not"}
+    assert questions.said(human) == {"status": "done", "content": "rang it"}
+    assert questions.said(ask) == {"content": "blue"}
+    assert questions.said(resolve) == {"status": "failed", "content": "it was not"}
     assert "please ring the bell" in terminal.text
     assert "never expires" in terminal.text
 
@@ -250,11 +256,11 @@ def test_answered_by_another_meanwhile(questions: Questions) -> None:
 
     def line(prompt: str) -> str | None:
         if other.typed:
-            Desk(questions.store, other, "bob").sit()
+            _desk(questions, other, "bob")
         return took(prompt)
 
     terminal.line = line  # type: ignore[method-assign]
-    Desk(questions.store, terminal, "alice").sit()
+    _desk(questions, terminal, "alice")
     assert "came too late and does not count" in terminal.text
     assert "was answered by 'bob' already" in terminal.text
     found = questions.store.answered(item.id)
@@ -299,7 +305,7 @@ def test_two_votes_the_first_without_the_agents_reasons(questions: Questions) ->
         seen.append(terminal.text)
 
     terminal = FakeTerminal(["v", look, "r", look, (0.3, "a"), "a"], ["0.2", "no", "0.9", "well"])
-    Desk(questions.store, terminal, "alice").sit()
+    _desk(questions, terminal, "alice")
     blind, knowing = seen
     assert "-- pager --" in blind
     assert "because it is late" not in blind
