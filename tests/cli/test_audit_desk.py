@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from rich.text import Text
 
 from monastery.runtime.cli.audit_desk import BLIND_SECONDS, Desk
 from monastery.runtime.cli.audit_seat import sitting
-from monastery.runtime.records import Item
+from monastery.runtime.errors import BadInput
+from monastery.runtime.people import Person
+from monastery.runtime.records import Answer, Item
 from tests.cli.questions import Questions, question
 
 Typed = str | tuple[float, str] | Callable[[], None]
@@ -92,10 +95,11 @@ def sit(
     lines: list[str | None] | None = None,
     edited: bytes | None = None,
     wait: bool = False,
+    by: str = "alice",
 ) -> FakeTerminal:
     """Let a person sit down, type all of this, and stand up."""
     terminal = FakeTerminal(list(typed), lines or [], edited)
-    _desk(questions, terminal, "alice", wait=wait)
+    _desk(questions, terminal, by, wait=wait)
     assert terminal.typed == [], "not all keys were read"
     assert terminal.lines == [], "not all lines were read"
     return terminal
@@ -237,35 +241,55 @@ def test_help_evidence_and_all(questions: Questions) -> None:
     assert questions.answer(item) is None
 
 
-@pytest.mark.parametrize("state", ["expired", "withdrawn", "answered"])
-def test_gone_meanwhile(questions: Questions, state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ("expired", "Its time is up"),
+        ("withdrawn", "It was withdrawn"),
+        ("answered", "It has its answer already"),
+    ],
+)
+def test_gone_meanwhile(questions: Questions, state: str, why: str) -> None:
     """A question that ends while it is shown is left with one clear line, and the next is shown."""
     item, second = questions.put(question(step=1)), questions.put(question(step=2))
     terminal = sit(questions, lambda: questions.close(item, state), "q")  # type: ignore[arg-type]
-    assert f"{item.id} was {state} meanwhile; on to the next" in terminal.text
+    assert f"{item.id}: {why}" in terminal.text
     assert second.id in terminal.text
     assert questions.answer(item) is None
 
 
 def test_answered_by_another_meanwhile(questions: Questions) -> None:
-    """An answer that another person gave first stands; ours says that it does not count."""
+    """An answer that came another way first stands; ours is kept, and told not to count."""
     item = questions.put(question())
-    other = FakeTerminal(["r"], ["0", ""])
     terminal = FakeTerminal(["a"], ["1", ""])
     took = terminal.line
 
     def line(prompt: str) -> str | None:
-        if other.typed:
-            _desk(questions, other, "bob")
+        if questions.answer(item) is None:
+            body = {"decision": "reject", "score": 0.0}
+            questions.store.answer(Answer(item.id, "bob", datetime.now(UTC), body))
         return took(prompt)
 
     terminal.line = line  # type: ignore[method-assign]
     _desk(questions, terminal, "alice")
-    assert "came too late and does not count" in terminal.text
-    assert "was answered by 'bob' already" in terminal.text
+    assert f"your answer to {item.id} does not count: It has its answer already" in terminal.text
     found = questions.store.answered(item.id)
     assert found is not None
     assert found.by == "bob"
+    with sitting(questions.home, "alice") as seat:
+        (ballot,) = seat.book.ballots(item.id, "alice")
+        assert (ballot.body["decision"], ballot.counts) == ("approve", False)
+
+
+def test_what_one_has_before_them_no_other_is_shown(questions: Questions) -> None:
+    """Until it is put back, by a skip or by leaving."""
+    item = questions.put(question())
+
+    def bob() -> None:
+        assert "nothing waits for an answer" in sit(questions, by="bob").text
+
+    sit(questions, bob, "q")
+    assert item.id in sit(questions, "q", by="bob").text
 
 
 def test_waiting_for_new_questions(questions: Questions) -> None:
@@ -290,10 +314,9 @@ def test_folded_lines_stay_behind_the_bar(questions: Questions) -> None:
     questions.put(question(payload=wide.encode()))
     terminal = sit(questions, "q")
     page = terminal.shown[1]
-    ours = {"", "What the agent says for it (unchecked)"}
+    assert "." * 9 in page
     for line in page.splitlines():
-        assert line[:2] in ("│ ", "┆ ") or line in ours or "." * 9 not in line
-    assert sum("unchecked" in line and line[0] not in "│┆" for line in page.splitlines()) == 1
+        assert line[:2] in ("│ ", "┆ ") or ("." * 9 not in line and "unchecked" not in line)
 
 
 def test_two_votes_the_first_without_the_agents_reasons(questions: Questions) -> None:
@@ -326,3 +349,28 @@ def test_a_vote_may_stay_as_it_was_and_one_vote_alone_sends_nothing(questions: Q
     assert body is not None
     assert (body["decision"], body["score"], body["note"]) == ("escalate", 0.5, "why")
     assert len(body["desk"]["ballots"]) == 2
+
+
+def test_a_first_vote_is_kept_for_another_sitting(questions: Questions) -> None:
+    """Who comes back has the reasons before them, and the second vote alone to give."""
+    item = questions.put(question(desk={}))
+    sit(questions, "r", "q", lines=["0.1", ""])
+    terminal = sit(questions, "a", lines=["0.9", ""])
+    assert "because it is late" in terminal.shown[1]
+    body = questions.answer(item)
+    assert body is not None
+    assert (body["decision"], body["score"]) == ("approve", 0.1)
+
+
+def test_an_account_says_what_its_name_may(questions: Questions) -> None:
+    """Who may not vote is offered nothing; a name without an account may do everything."""
+    item = questions.put(question())
+    with sitting(questions.home, "mira") as seat, seat.book.turn():
+        seat.book.put_person(Person("mira", frozenset({"runner"}), datetime.now(UTC)))
+    assert "nothing waits" in sit(questions, by="mira").text
+    assert item.id in sit(questions, "q", by="nobody").text
+    with sitting(questions.home, "mira") as seat, seat.book.turn():
+        left = Person("mira", frozenset(), datetime.now(UTC), left=datetime.now(UTC))
+        seat.book.put_person(left)
+    with pytest.raises(BadInput, match="has left"):
+        sit(questions, by="mira")

@@ -76,7 +76,9 @@ def test_a_run_waits_for_a_person_while_nothing_runs(cli: Cli, slow: Path) -> No
     assert "--resume" in held.err
 
     (item,) = cli("audit", "list", "--json").json
-    voted = cli("audit", "score", item["item"], "--decision", "approve", "--score", "1")
+    vote = ["audit", "score", item["item"], "--decision", "approve", "--score", "1"]
+    assert cli(*vote).code == 0
+    voted = cli(*vote, "--stage", "second")
     assert voted.code == 0
     assert voted.err == f"nothing runs {run['run']} now; go on with: monastery wake\n"
     woken = cli("wake", "--json")
