@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import trio
@@ -86,6 +87,22 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    email: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Write to this address when something new waits; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    mail_server: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The mail server for --email: YAML with the fields of steps.email.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
@@ -94,7 +111,7 @@ def serve(
     Prints a link that signs in once, as whoever started it, with every role; others are taken in on
     the page People. Without --host nobody but this machine's users can reach it.
     """
-    tellers = _tellers(notify, webhook)
+    tellers = [*_tellers(notify, webhook), *_mailers(email or [], mail_server)]
     starter = audit_answers.login_name() if by is None else by
     with DeskBook.open(find(home), create=False) as book, closing(_listen(host, port)) as listener:
         where = _address(listener)
@@ -146,6 +163,21 @@ def _tellers(command: str | None, variable: str | None) -> "list[Teller]":
             raise BadInput(f"--webhook: ${variable} holds no address; export it before")
         found.append(by_webhook(address))
     return found
+
+
+def _mailers(addresses: Sequence[str], server: Path | None) -> "list[Teller]":
+    """Return what tells people by email, if anyone is to be told so.
+
+    Raises:
+        BadInput: One option is there without the other, or cannot be used.
+    """
+    if bool(addresses) != (server is not None):
+        raise BadInput("--email and --mail-server go together: whom to write to, and by what")
+    if server is None:
+        return []
+    from monastery.runtime.cli.notice_mail import by_email
+
+    return [by_email(server, addresses)]
 
 
 def _welcome(book: DeskBook, starter: str) -> str:
