@@ -108,7 +108,12 @@ class Disputed:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What a panel's votes say about it; `compared` items had two votes or more."""
+    """What a panel's votes say about it.
+
+    Attributes:
+        compared: How many items had two votes or more.
+        settled: Whether the model behind what is estimated came to rest; None where nothing is.
+    """
 
     items: int
     compared: int
@@ -116,6 +121,7 @@ class Panel:
     agreement: tuple[Agreement, ...]
     members: tuple[Member, ...]
     disputed: tuple[Disputed, ...]
+    settled: bool | None
 
 
 def examine(ballots: Sequence[Ballot], known: Mapping[str, bool] | None = None) -> Panel:
@@ -141,6 +147,7 @@ def examine(ballots: Sequence[Ballot], known: Mapping[str, bool] | None = None) 
             for auditor in sorted({auditor for _, auditor in votes})
         ),
         disputed=_disputed(items, model, known or {}),
+        settled=None if model is None else model.converged,
     )
 
 

@@ -1,4 +1,4 @@
-"""Notices by email, through a real mail server: whom they reach, what they hold, what is refused."""
+"""Notices by email, through a real mail server: whom they reach, what they hold, what is not."""
 
 from email import message_from_bytes, policy
 from functools import partial
