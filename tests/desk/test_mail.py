@@ -34,8 +34,10 @@ async def test_each_gets_a_message_without_a_word_of_an_agent(
         office, told = Office(world.clerk), trio.Event()
 
         async def tell_once(news: News) -> None:
-            await tell(news)
-            told.set()
+            try:
+                await tell(news)
+            finally:
+                told.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(

@@ -145,6 +145,20 @@ def test_what_came_too_late_is_told(world: World) -> None:
     assert [one.moved.value for one in found.persuasion] == [pytest.approx(0.0)]
 
 
+def test_a_second_vote_that_came_too_late_persuades_nobody(world: World) -> None:
+    """It is told among what was late, and is no half of a pair."""
+    item = world.put(1)
+    world.take(ADA, item)
+    world.vote(ADA, item, decision="reject", score=0.1)
+    world.take(ADA, item)
+    world.questions.close(item, "expired")
+    assert world.vote(ADA, item, "second", decision="approve", score=1.0).why == "expired"
+    scored(world, 1, 0.5)
+    found = researched(world)
+    assert found.persuasion == ()
+    assert [(one.stage, one.counts) for one in found.late] == [("second", False)]
+
+
 async def get(client: Client, path: str, *roles: Role) -> Any:
     """Ask for a page as someone with these roles."""
     client.sign_in("mira", *roles)
