@@ -6,7 +6,6 @@ The votes are in the record with the answers; what the panel says is one vote.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from statistics import fmean
 from typing import Any
 
 import trio
@@ -14,11 +13,10 @@ import trio
 from monastery.auditor.votes import parse_vote
 from monastery.runtime.cases import shown
 from monastery.runtime.errors import AuditExpired, AuditFailed
+from monastery.runtime.gate import DecisionRule, ScoreRule, aggregate
 from monastery.runtime.ports import Desk, Forkable
 from monastery.runtime.records import Answer, Case, Item, ItemId, RunId, Vote
 
-_CAREFUL = ("approve", "modify", "reject", "escalate", "terminate")
-"""Decisions from the least to the most careful."""
 _DOES = ("approve", "modify")
 """Those that have something carried out."""
 
@@ -35,6 +33,7 @@ class PanelAuditor:
         desk: Where they are put.
         now: The clock.
         wants: What else is wanted of the desk; see `monastery.runtime.people.question_of`.
+        score, decision: How the seats' votes become one: the project's rules, as for auditors.
     """
 
     def __init__(
@@ -46,8 +45,12 @@ class PanelAuditor:
         desk: Desk,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         wants: Mapping[str, Any] | None = None,
+        *,
+        score: ScoreRule = "mean",
+        decision: DecisionRule = "careful",
     ) -> None:
         self.name = name
+        self._score, self._decision = score, decision
         self._votes, self._apart, self._timeout_seconds = votes, apart, timeout_seconds
         self._desk, self._now, self._wants = desk, now, dict(wants or {})
 
@@ -80,7 +83,7 @@ class PanelAuditor:
             votes = [self._vote(case, said[-1])]
         if len({answer.by for answer in said}) < len(said):
             raise AuditFailed(f"panel {self.name!r}: one person answered twice on the same step")
-        return self._one(votes)
+        return self._one(case, votes)
 
     async def _ask(self, case: Case, seat: str, role: str | None) -> Answer:
         now = self._now()
@@ -116,12 +119,6 @@ class PanelAuditor:
         other = {vote.modified for vote in votes if vote.decision in _DOES}
         return max(scores) - min(scores) <= self._apart and len(does) <= 1 and len(other) <= 1
 
-    def _one(self, votes: list[Vote]) -> Vote:
-        decision = max((vote.decision for vote in votes), key=_CAREFUL.index)
-        return Vote(
-            self.name,
-            decision,
-            fmean(vote.score for vote in votes),
-            note="\n".join(f"{vote.auditor}: {vote.note}" for vote in votes if vote.note),
-            modified=next((vote.modified for vote in votes if vote.decision == decision), None),
-        )
+    def _one(self, case: Case, votes: list[Vote]) -> Vote:
+        told = aggregate(votes, case.digest, score=self._score, decision=self._decision)
+        return Vote(self.name, told.decision, told.score, told.note or "", modified=told.modified)

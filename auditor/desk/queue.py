@@ -87,6 +87,19 @@ class Queue:
             if question.item not in skipped and self._why_not(standing, caller, now) is None:
                 yield question
 
+    def strangers(self) -> list[str]:
+        """Return whom what waits is for, by name, who have no account: anyone may answer for them.
+
+        Reads as much of the queue as its counts do.
+        """
+        asked = {
+            standing.question.asked
+            for standing in islice(self.book.waiting(), _MOST_READ)
+            if standing.question.asked and not standing.question.panel
+        }
+        living = {person.name for person in self.book.people() if person.left is None}
+        return sorted(asked - living)
+
     def take(self, caller: Caller, now: datetime) -> Sheet | Refused:
         """Put the next question before the caller, in one turn."""
         with self.book.turn():

@@ -25,6 +25,7 @@ def make(
     desk: str,
     secure: bool = False,
     beside: Sequence[Callable[[], Awaitable[None]]] = (),
+    waking: Callable[[str], str | None] = lambda run: None,
     clock: Callable[[], float] = trio.current_time,
 ) -> ASGIApp:
     """Return the desk as an ASGI application.
@@ -35,6 +36,7 @@ def make(
         desk: What tells it from other desks on the same host, its home say.
         secure: Whether browsers reach it by https alone.
         beside: What else runs while it is served.
+        waking: Returns the command that goes on with a run, when nothing runs it.
         clock: For the rate limits [seconds].
     """
     board = live.Board(office)
@@ -85,6 +87,7 @@ def make(
         lifespan=watched,
     )
     app.state.office = office
+    app.state.waking = waking
     app.state.secure = secure
     app.state.cookie = session.cookie(desk)
     app.state.board = board

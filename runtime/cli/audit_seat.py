@@ -23,6 +23,8 @@ from monastery.runtime.cli.home import find
 from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.errors import BadInput
 from monastery.runtime.people import ROLES, Question, question_of
+from monastery.runtime.project import PersonAuditorSettings
+from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import ItemId
 from monastery.runtime.rows import StoredItem
 
@@ -117,3 +119,11 @@ def seat(book: DeskBook, by: str) -> Seat:
         raise BadInput(f"{name!r} has left; an admin can take them in again on the page People")
     roles = frozenset(ROLES) if account is None else account.roles
     return Seat(book, Clerk(book, _HOURS), Caller(name, roles))
+
+
+def strangers(home: Path, loaded: Loaded) -> list[str]:
+    """Return whom a project asks by name who has no account, where anyone has one."""
+    with DeskBook.open(home) as book:
+        living = {person.name for person in book.people() if person.left is None}
+    asked = (one for one in loaded.project.audit.auditors if isinstance(one, PersonAuditorSettings))
+    return [one.person for one in asked if one.person not in living] if living else []

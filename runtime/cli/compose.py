@@ -104,6 +104,8 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
             settings.timeout_seconds,
             desk,
             wants=wants,
+            score=audit.score,
+            decision=audit.decision,
         )
     return PersonAuditor(settings.name, settings.timeout_seconds, desk, wants=wants)
 

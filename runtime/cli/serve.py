@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 import trio
 import typer
 
-from monastery.runtime.cli import audit_answers, output
+from monastery.runtime.cli import again, audit_answers, output
 from monastery.runtime.cli.home import HomeOption, find
 from monastery.runtime.cli.stopping import INTERRUPTED
 from monastery.runtime.desk_book import DeskBook
+from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput, Unfit
 from monastery.runtime.people import ROLES, Person
 
@@ -111,6 +112,8 @@ def serve(
     Prints a link that signs in once, as whoever started it, with every role; others are taken in on
     the page People. Without --host nobody but this machine's users can reach it.
     """
+    from monastery.auditor.desk.clerk import Clerk
+
     tellers = [*_tellers(notify, webhook), *_mailers(email or [], mail_server)]
     starter = audit_answers.login_name() if by is None else by
     with DeskBook.open(find(home), create=False) as book, closing(_listen(host, port)) as listener:
@@ -124,6 +127,12 @@ def serve(
         else:
             output.line(f"the desk is at {base}/")
             output.line(f"sign in as {starter}, once: {link}")
+        strangers = Clerk(book).strangers()
+        if strangers:
+            output.note(
+                f"no account for {visible_line(', '.join(strangers))}, for whom steps wait: until"
+                " there is, whoever is an auditor may answer; the page People takes them in"
+            )
         if not _is_loopback(host) and not https:
             output.note(
                 f"{host} can be reached from elsewhere, and what is sent is not encrypted;"
@@ -236,6 +245,7 @@ async def _serve(
             names=names,
             desk=str(book.home.resolve()),
             secure=secure,
+            waking=partial(again.waking, book),
             beside=[partial(notify, office, told.url, told.tellers)] if told.tellers else [],
         )
         await hypercorn.trio.serve(
