@@ -15,7 +15,7 @@ from monastery.runtime.people import ROLES, Role
 from monastery.runtime.records import Item
 from tests.cli.questions import RUN
 from tests.desk.test_web import Client, desk
-from tests.desk.world import ADA, BOB, World
+from tests.desk.world import ADA, BOB, SECRETS, World
 
 SEEN = "0" * 64
 
@@ -182,14 +182,15 @@ async def test_the_page_tells_what_is_settled_and_nothing_of_what_is_open(world:
     """Votes, persuasion with a picture, what came late; of an open step not even who voted."""
     settle(world, judge(world, 1, ("reject", 0.25), ("approve", 0.95)), 1, 0.25)
     settle(world, judge(world, 2, ("approve", 0.75), ("approve", 0.85)), 2, 0.75)
-    evil = world.put(3, rationale="\x1b<script>")
+    hidden = {"model": SECRETS[2], "risk": "RISKY", "planted": True}
+    evil = world.put(3, rationale=SECRETS[0], **hidden)
     world.take(BOB, evil)
     world.vote(BOB, evil, decision="terminate", score=0.0123)
     async with desk(world) as client:
         shown = (await get(client, "/record", "researcher")).text
         for word in ("+0.40", "reject</b> 0.25", "approve</b> 0.95", 'class="moved"', "1 audited"):
             assert word in shown, word
-        for word in ("0.0123", "terminate", f"{RUN}.3", "bob"):
+        for word in ("0.0123", "terminate", f"{RUN}.3", "bob", "RISKY", "planted", *SECRETS):
             assert word not in shown, word
         only = await client.get(f"/record?run={RUN}")
         assert only.status_code == 200
