@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from monastery.auditor.desk.rules import Caller, Refused
 from monastery.auditor.desk.study import Study, as_json, study
 from monastery.auditor.web.api import by_token, refused
-from monastery.auditor.web.figure import differences
+from monastery.auditor.web.figure import differences, reach
 from monastery.auditor.web.office import Office
 from monastery.auditor.web.pages import page
 from monastery.auditor.web.session import visit
@@ -43,6 +43,7 @@ async def record(request: Request) -> Response:
         only=run,
         most_runs=MOST_RUNS,
         picture=differences,
+        far=reach(one for told in found.persuasion for one in told.differences),
     )
 
 

@@ -9,7 +9,7 @@ from monastery.auditor.desk import door
 from monastery.auditor.desk.ballots import Given
 from monastery.auditor.desk.study import study, votes
 from monastery.auditor.intervals import mean
-from monastery.auditor.web.figure import differences
+from monastery.auditor.web.figure import differences, reach
 from monastery.runtime.events import AuditScored, AuditUnmeasured, AuditVoted
 from monastery.runtime.people import ROLES, Role
 from monastery.runtime.records import Item
@@ -225,8 +225,9 @@ async def test_the_json_form_tells_the_same(world: World) -> None:
 def test_the_picture_lies_within_its_frame() -> None:
     """However many differences there are; and it holds numbers alone."""
     values = [(-1) ** number * number / 500 for number in range(500)]
-    drawn = str(differences(values, mean([-0.9, 0.9])))
+    drawn = str(differences(values, mean([-0.9, 0.9]), reach(values)))
     assert drawn.count("<circle") == 400
     for name, value in re.findall(r'(cx|x1|x2)="(-?[\d.]+)"', drawn):
         assert 0 <= float(value) <= 240, (name, value)
-    assert "nan" not in str(differences([], mean([])))
+    assert "nan" not in str(differences([], mean([]), reach([])))
+    assert (reach([]), reach([0.05, -0.31]), reach([0.3]), reach([-1.0])) == (0.1, 0.4, 0.3, 1.0)
