@@ -165,7 +165,7 @@ def show(
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
-    """Show an item, which is yours for twenty minutes then. The first vote is blind.
+    """Show an item, without taking it. The first vote is blind.
 
     What the agent says for its step, and what it printed while it thought, are shown once you have
     voted on the step alone; at a gate at once. What cannot be seen is written as its code point,
@@ -176,8 +176,14 @@ def show(
     with sitting(home, by) as seat:
         stored = audit_view.find(seat.book, item)
         now = audit_view.state(seat.book, stored)
-        sheet = audit_answers.expected(seat.show(stored.item.id)) if now == "open" else None
-        step = seat.closed(stored) if sheet is None else sheet.step
+        sheet = None
+        if now == "open":
+            looked = seat.look(stored.item.id)
+            if isinstance(looked, Refused) and looked.why == "taken":
+                now = "taken"
+            else:
+                sheet = audit_answers.expected(looked)
+        step = seat.blind(stored) if sheet is None else sheet.step
     if reasons:
         _show_reasons(step, None if sheet is None else sheet.reasons, full=full, json=json)
     elif evidence is not None:
@@ -190,7 +196,8 @@ def show(
         output.as_json({"item": step.item, "state": now, "step": audit_view.as_json(step)})
     else:
         _page(step, None, full=full)
-        output.line(f"it is no longer open: {now}")
+        taken = now == "taken"
+        output.line("someone else has it" if taken else f"it is no longer open: {now}")
 
 
 @app.command(

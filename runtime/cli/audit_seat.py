@@ -46,7 +46,9 @@ class Seat:
         return list(islice((one for one in found if run in (None, one.run)), MOST_COUNTED + 1))
 
     def take(self, run: str | None) -> Sheet | Refused:
-        """Put the oldest question before this person."""
+        """Put the oldest question before this person; what they have already comes first."""
+        if run is None:
+            return self.clerk.take(self.caller, datetime.now(UTC))
         for question in self.offered(run):
             sheet = self.show(question.item)
             if isinstance(sheet, Sheet):
@@ -61,8 +63,12 @@ class Seat:
         """Return why this person cannot answer a question any more; a sign of life if they can."""
         return self.clerk.state(self.caller, item, datetime.now(UTC))
 
-    def closed(self, stored: StoredItem) -> StepView:
-        """Return what anyone may see of a question that nobody can answer any more."""
+    def look(self, item: str) -> Sheet | Refused:
+        """Return what `show` would, without taking the question."""
+        return self.clerk.look(self.caller, item, datetime.now(UTC))
+
+    def blind(self, stored: StoredItem) -> StepView:
+        """Return what may be seen of a question that this person cannot answer now."""
         return step_view(stored.item, question_of(stored.item))
 
     def say(
