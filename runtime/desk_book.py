@@ -17,7 +17,6 @@ import msgspec
 from monastery.runtime.desk_record import BALLOT, DeskRecord, ballot
 from monastery.runtime.errors import BadInput
 from monastery.runtime.events import SegmentPrinted
-from monastery.runtime.journal import decode
 from monastery.runtime.people import (
     Ballot,
     Claim,
@@ -28,7 +27,6 @@ from monastery.runtime.people import (
     Skip,
     Standing,
 )
-from monastery.runtime.recall import kept
 from monastery.runtime.records import Answer, Item, ItemId
 from monastery.runtime.rows import Entry
 from monastery.runtime.store import raw
@@ -100,6 +98,9 @@ class DeskBook(DeskRecord):
         Returns:
             The bytes that were kept, and how many were printed.
         """
+        from monastery.runtime.journal import decode  # what these need takes a while to load
+        from monastery.runtime.recall import kept
+
         run = self.item(item).item.run
         segment = f"{run}.{item.removeprefix(f'{run}.').partition('.')[0]}"
         query = (

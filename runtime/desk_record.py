@@ -19,7 +19,6 @@ from monastery.runtime.events import (
     Event,
     ProposalFrozen,
 )
-from monastery.runtime.journal import decode
 from monastery.runtime.people import Ballot, Judged, Question, Spoken, Told
 from monastery.runtime.records import ItemId
 from monastery.runtime.rows import Entry, RunRow
@@ -92,6 +91,8 @@ class DeskRecord(Store):
         return found
 
     def _heard(self, row: RunRow) -> Iterator[Event]:
+        from monastery.runtime.journal import decode  # what it needs takes a while to load
+
         where = " OR ".join("instr(body, ?)" for _ in _HEARD)
         query = f"SELECT seq, hash, body FROM events WHERE run = ? AND ({where}) ORDER BY seq"  # noqa: S608
         for seq, digest, body in self._query(query, (row.run, *_HEARD)):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from monastery.auditor.desk.ballots import Given
 from monastery.auditor.desk.clerk import Clerk, Hours, Voted
@@ -24,9 +24,11 @@ from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.errors import BadInput
 from monastery.runtime.people import ROLES, Question, question_of
 from monastery.runtime.project import PersonAuditorSettings
-from monastery.runtime.project_file import Loaded
 from monastery.runtime.records import ItemId
 from monastery.runtime.rows import StoredItem
+
+if TYPE_CHECKING:
+    from monastery.runtime.project_file import Loaded
 
 _HOURS = Hours(fresh=0.0, undo=0.0)
 """At a terminal an answer is its run's at once, and the desk itself sees to it that it was read."""
@@ -127,7 +129,7 @@ def seat(book: DeskBook, by: str) -> Seat:
     return Seat(book, Clerk(book, _HOURS), Caller(name, roles))
 
 
-def strangers(home: Path, loaded: Loaded) -> list[str]:
+def strangers(home: Path, loaded: "Loaded") -> list[str]:
     """Return whom a project asks by name who has no account, where anyone has one."""
     with DeskBook.open(home) as book:
         living = {person.name for person in book.people() if person.left is None}
