@@ -6,6 +6,6 @@ hold the answer to the same rules (`votes`): an answer that breaks them is no me
 zero. `keeper` sees to it that nothing of a program is left behind.
 
 What votes say about those who gave them: `agreement` beyond chance, `known` items, `intervals`,
-what is true from votes alone (`dawid_skene`), strengths from preferences (`bradley_terry`), and a
-`panel` of auditors, which puts them together.
+what is true from votes alone (`dawid_skene`), strengths from preferences (`bradley_terry`), how far
+reasons move them (`persuasion`), and a `panel` of auditors, which puts them together.
 """

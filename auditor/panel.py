@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from monastery.auditor.agreement import Coefficient, ac1, alpha, raw
-from monastery.auditor.dawid_skene import Estimate, dawid_skene
+from monastery.auditor.dawid_skene import ROUNDS, Estimate, dawid_skene
 from monastery.auditor.known import Recall, recall
 from monastery.runtime.records import AuditorDecision
 
@@ -108,7 +108,12 @@ class Disputed:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What a panel's votes say about it; `compared` items had two votes or more."""
+    """What a panel's votes say about it.
+
+    Attributes:
+        compared: How many items had two votes or more.
+        settled: Whether the model behind what is estimated came to rest; None where nothing is.
+    """
 
     items: int
     compared: int
@@ -116,20 +121,24 @@ class Panel:
     agreement: tuple[Agreement, ...]
     members: tuple[Member, ...]
     disputed: tuple[Disputed, ...]
+    settled: bool | None
 
 
-def examine(ballots: Sequence[Ballot], known: Mapping[str, bool] | None = None) -> Panel:
+def examine(
+    ballots: Sequence[Ballot], known: Mapping[str, bool] | None = None, *, rounds: int = ROUNDS
+) -> Panel:
     """Return what votes say about those who gave them.
 
     Args:
         ballots: In any order; where an auditor voted twice on an item, the last counts.
         known: Whether items are good, of those of which it is known.
+        rounds: After how many rounds what is estimated is taken as it is, settled or not.
     """
     votes = {(one.item, one.auditor): one for one in ballots}
     items: defaultdict[str, list[Ballot]] = defaultdict(list)
     for key in sorted(votes):
         items[key[0]].append(votes[key])
-    model = _model(items)
+    model = _model(items, rounds)
     rights = recall(((one.item, one.auditor, one.passed) for one in votes.values()), known or {})
     return Panel(
         items=len(items),
@@ -141,6 +150,7 @@ def examine(ballots: Sequence[Ballot], known: Mapping[str, bool] | None = None) 
             for auditor in sorted({auditor for _, auditor in votes})
         ),
         disputed=_disputed(items, model, known or {}),
+        settled=None if model is None else model.converged,
     )
 
 
@@ -155,7 +165,7 @@ def _agreement(items: Sequence[Sequence[Ballot]]) -> tuple[Agreement, ...]:
     )
 
 
-def _model(items: Mapping[str, Sequence[Ballot]]) -> Estimate | None:
+def _model(items: Mapping[str, Sequence[Ballot]], rounds: int) -> Estimate | None:
     """Return the model of the panel, when enough auditors voted on the same items."""
     shared = [one for given in items.values() if len(given) > 1 for one in given]
     if len({one.auditor for one in shared}) < ENOUGH:
@@ -165,7 +175,7 @@ def _model(items: Mapping[str, Sequence[Ballot]]) -> Estimate | None:
         for given in items.values()
         for one in given
     ]
-    return dawid_skene(votes, (GOOD, BAD))
+    return dawid_skene(votes, (GOOD, BAD), rounds=rounds)
 
 
 def _member(

@@ -6,7 +6,6 @@ The votes are in the record with the answers; what the panel says is one vote.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from statistics import fmean
 from typing import Any, Literal
 
 import trio
@@ -15,11 +14,10 @@ from monastery.auditor.bradley_terry import bradley_terry, preferences
 from monastery.auditor.votes import parse_vote
 from monastery.runtime.cases import compared
 from monastery.runtime.errors import AuditExpired, AuditFailed
+from monastery.runtime.gate import DecisionRule, ScoreRule, aggregate
 from monastery.runtime.ports import Desk, Forkable
 from monastery.runtime.records import Answer, Case, Item, ItemId, RunId, Vote
 
-_CAREFUL = ("approve", "modify", "reject", "escalate", "terminate")
-"""Decisions from the least to the most careful."""
 _DOES = ("approve", "modify")
 """Those that have something carried out."""
 
@@ -36,8 +34,9 @@ class PanelAuditor:
         desk: Where they are put.
         now: The clock.
         wants: What else is wanted of the desk; see `monastery.runtime.people.question_of`.
-        compares: How the members' scores of several alternatives become one for each: ``means``, or
-            ``ranks``, by which nobody's own scale counts.
+        compares: How the members' scores of several alternatives become one for each: ``means``, by
+            the rule for scores, or ``ranks``, by which nobody's own scale counts.
+        score, decision: How the seats' votes become one: the project's rules, as for auditors.
     """
 
     def __init__(
@@ -49,10 +48,13 @@ class PanelAuditor:
         desk: Desk,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         wants: Mapping[str, Any] | None = None,
+        *,
         compares: Literal["means", "ranks"] = "means",
+        score: ScoreRule = "mean",
+        decision: DecisionRule = "careful",
     ) -> None:
         self.name = name
-        self._compares = compares
+        self._compares, self._score, self._decision = compares, score, decision
         self._votes, self._apart, self._timeout_seconds = votes, apart, timeout_seconds
         self._desk, self._now, self._wants = desk, now, dict(wants or {})
 
@@ -122,25 +124,20 @@ class PanelAuditor:
         return max(scores) - min(scores) <= self._apart and len(does) <= 1 and len(other) <= 1
 
     def _one(self, case: Case, votes: list[Vote]) -> Vote:
-        given = [vote.scores for vote in votes if vote.scores]
-        merged = ranked if self._compares == "ranks" and given else means
-        scores, score = merged(given), fmean(vote.score for vote in votes)
+        told = aggregate(votes, case.digest, score=self._score, decision=self._decision)
+        scores, score = told.scores, told.score
+        if scores and self._compares == "ranks":
+            scores = ranked([vote.scores for vote in votes])
         if scores:
             score = scores[case.live]
-        decision = max((vote.decision for vote in votes), key=_CAREFUL.index)
         return Vote(
             self.name,
-            decision,
+            told.decision,
             score,
-            note="\n".join(f"{vote.auditor}: {vote.note}" for vote in votes if vote.note),
-            modified=next((vote.modified for vote in votes if vote.decision == decision), None),
+            told.note or "",
+            modified=told.modified,
             scores=scores,
         )
-
-
-def means(given: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Return the mean of several people's scores of each alternative, by place."""
-    return tuple(map(fmean, zip(*given, strict=True)))
 
 
 def ranked(given: Sequence[Sequence[float]]) -> tuple[float, ...]:

@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 import msgspec
 
+from monastery.runtime.desk_record import BALLOT, DeskRecord, ballot
 from monastery.runtime.errors import BadInput
 from monastery.runtime.events import SegmentPrinted
-from monastery.runtime.journal import decode
 from monastery.runtime.people import (
     Ballot,
     Claim,
@@ -27,10 +27,9 @@ from monastery.runtime.people import (
     Skip,
     Standing,
 )
-from monastery.runtime.recall import kept
 from monastery.runtime.records import Answer, Item, ItemId
 from monastery.runtime.rows import Entry
-from monastery.runtime.store import Store, raw
+from monastery.runtime.store import raw
 
 _COLUMNS = "SELECT i.item, i.head, i.state, a.due, a.who, a.at FROM items i"
 _STANDING = f"{_COLUMNS} LEFT JOIN answers a ON a.item = i.item WHERE i.item = ?"
@@ -42,10 +41,9 @@ _WAITING = (
 )
 _MOST_HEADS = 50_000
 """So many questions are kept as they were read; what a question is never changes."""
-_BALLOT = "item, person, stage, slip, at, seconds, counts, body"
 
 
-class DeskBook(Store):
+class DeskBook(DeskRecord):
     """The book over one connection. Synchronous; an instance serves one thread at a time."""
 
     def __init__(self, home: Path, connection: apsw.Connection) -> None:
@@ -100,6 +98,9 @@ class DeskBook(Store):
         Returns:
             The bytes that were kept, and how many were printed.
         """
+        from monastery.runtime.journal import decode  # what these need takes a while to load
+        from monastery.runtime.recall import kept
+
         run = self.item(item).item.run
         segment = f"{run}.{item.removeprefix(f'{run}.').partition('.')[0]}"
         query = (
@@ -178,27 +179,27 @@ class DeskBook(Store):
 
     def ballots(self, item: ItemId, person: str) -> list[Ballot]:
         """Return a person's ballots on a question, in the order in which they were cast."""
-        query = f"SELECT {_BALLOT} FROM ballots WHERE item = ? AND person = ? ORDER BY number"  # noqa: S608
-        return [_ballot(row) for row in self._query(query, (item, person))]
+        query = f"SELECT {BALLOT} FROM ballots WHERE item = ? AND person = ? ORDER BY number"  # noqa: S608
+        return [ballot(row) for row in self._query(query, (item, person))]
 
     def cast(self, person: str, *, most: int) -> list[Ballot]:
         """Return a person's last ballots, the newest first."""
-        query = f"SELECT {_BALLOT} FROM ballots WHERE person = ? ORDER BY number DESC LIMIT ?"  # noqa: S608
-        return [_ballot(row) for row in self._query(query, (person, most))]
+        query = f"SELECT {BALLOT} FROM ballots WHERE person = ? ORDER BY number DESC LIMIT ?"  # noqa: S608
+        return [ballot(row) for row in self._query(query, (person, most))]
 
-    def put_ballot(self, ballot: Ballot) -> None:
-        """Append a ballot."""
+    def put_ballot(self, cast: Ballot) -> None:
+        """Append a cast."""
         self._db.execute(
-            f"INSERT INTO ballots ({_BALLOT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT INTO ballots ({BALLOT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             (
-                ballot.item,
-                ballot.person,
-                ballot.stage,
-                ballot.slip,
-                ballot.at.isoformat(),
-                ballot.seconds,
-                int(ballot.counts),
-                msgspec.json.encode(ballot.body, order="deterministic"),
+                cast.item,
+                cast.person,
+                cast.stage,
+                cast.slip,
+                cast.at.isoformat(),
+                cast.seconds,
+                int(cast.counts),
+                msgspec.json.encode(cast.body, order="deterministic"),
             ),
         )
 
@@ -296,13 +297,6 @@ class DeskBook(Store):
     def drop_passes(self, now: datetime) -> None:
         """Forget passes that have expired."""
         self._db.execute("DELETE FROM passes WHERE expires < ?", (now.isoformat(),))
-
-
-def _ballot(row: tuple[Any, ...]) -> Ballot:
-    item, person, stage, slip, at, seconds, counts, body = row
-    when = datetime.fromisoformat(at)
-    cast = msgspec.json.decode(body)
-    return Ballot(ItemId(item), person, stage, slip, when, seconds, cast, bool(counts))
 
 
 def _roles(text: str) -> frozenset[Role]:

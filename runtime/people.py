@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from monastery.runtime.records import Item, ItemId, RunId
+from monastery.runtime.records import AuditorDecision, Item, ItemId, RunId
 
 Role = Literal["runner", "auditor", "approver", "adjudicator", "researcher", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -146,6 +146,53 @@ class Skip:
     person: str
     at: datetime
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An auditor's vote as the record of its run has it."""
+
+    auditor: str
+    decision: AuditorDecision
+    score: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A step that was drawn for an audit, and what was said of it.
+
+    Attributes:
+        step: Its number in the run.
+        settled: Whether nobody can say anything to it any more: the audit is over, and no question
+            about the step is open.
+        score, decision: What the votes came to; None of an audit that did not measure.
+        votes: Those of the record, in its order; a panel's is one.
+        ballots: All that people said at the desk to what was asked for the audit, in order.
+        panels: Which of these questions are seats of a panel, by its name.
+    """
+
+    segment: str
+    run: RunId
+    step: int
+    kind: str
+    settled: bool
+    score: float | None
+    decision: AuditorDecision | None
+    votes: tuple[Spoken, ...]
+    ballots: tuple[Ballot, ...]
+    panels: Mapping[ItemId, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run, as far as those who study auditors need it; `judged` in the order of its steps."""
+
+    run: RunId
+    project: str
+    status: str
+    started: datetime
+    judged: tuple[Judged, ...]
 
 
 def question_of(item: Item) -> Question:

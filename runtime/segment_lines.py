@@ -8,7 +8,7 @@ not 0.
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from monastery.runtime import recall
@@ -30,7 +30,7 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
     """
     past: list[dict[str, Any]] = []
     for told in tell(store, run).segments:
-        calls = answered(told)
+        calls = answered(told.calls)
         yield {
             "format": FORMAT,
             "run": str(run),
@@ -52,7 +52,7 @@ def export_lines(store: Store, run: RunId | str) -> Iterator[dict[str, Any]]:
             past.append(past_step(recall.earlier_step(store, told)))
 
 
-def answered(told: SegmentStory) -> list[ModelCalled]:
+def answered(calls: Iterable[ModelCalled]) -> list[ModelCalled]:
     """Return the calls that a policy answered, and whose answers the agent had.
 
     What was refused no policy answered, what failed was answered by an error, and what was
@@ -60,7 +60,7 @@ def answered(told: SegmentStory) -> list[ModelCalled]:
     """
     return [
         call
-        for call in told.calls
+        for call in calls
         if call.refused is None and not call.cancelled and (call.status or 200) < 400
     ]
 

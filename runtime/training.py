@@ -53,7 +53,7 @@ def training_item(store: Store, told: SegmentStory, past: tuple[Any, ...]) -> Tr
         told: The segment.
         past: The run's steps before it, as far as its learner is to read them.
     """
-    both = [_call(store, call) for call in answered(told)]
+    both = [_call(store, call) for call in answered(told.calls)]
     return TrainingItem(
         run=RunId(told.id.rpartition(".")[0]),
         segment=told.id,
@@ -72,7 +72,7 @@ def _alternative_item(
 ) -> TrainingItem:
     """Return a rollout as an item of its segment's moment."""
     assert told.drawn is not None, "only an audited moment has alternatives"
-    both = [_call(store, call) for call in one.calls if answered(call)]
+    both = [_call(store, call) for call in answered(one.calls)]
     return TrainingItem(
         run=RunId(told.id.rpartition(".")[0]),
         segment=one.id,

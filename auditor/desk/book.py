@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from monastery.runtime.people import Ballot, Claim, Pass, Person, Skip, Standing
+from monastery.runtime.people import Ballot, Claim, Pass, Person, Skip, Standing, Told
 from monastery.runtime.records import Answer, Item, ItemId
 
 
@@ -106,6 +106,14 @@ class Book(Protocol):
 
     def skipped(self, person: str) -> frozenset[ItemId]:
         """Return what a person passed over."""
+        ...
+
+    def told(self, run: str | None = None, *, most: int) -> list[Told]:
+        """Return the newest runs, or the one of this name, with what was said of their steps.
+
+        Raises:
+            BadInput: There is none of that name.
+        """
         ...
 
     def person(self, name: str) -> Person | None:

@@ -4,7 +4,7 @@ Everything that changes something is one turn of the book, so that two who race 
 other. What is refused is told with a reason.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -74,13 +74,31 @@ class Queue:
                 if self._refusal(claim.item, caller, now) is None:
                     return claim.item
                 self.book.drop_claim(claim.item)
-            skipped = self.book.skipped(caller.name)
-            for standing in self.book.waiting():
-                item = standing.question.item
-                if item not in skipped and self._why_not(standing, caller, now) is None:
-                    self._claim(item, caller, now)
-                    return item
+            for question in self.offered(caller, now):
+                self._claim(question.item, caller, now)
+                return question.item
         return Refused("nothing", "Nothing waits for you.")
+
+    def offered(self, caller: Caller, now: datetime) -> Iterator[Question]:
+        """Yield what the caller may answer and did not skip, the oldest first; claims nothing."""
+        skipped = self.book.skipped(caller.name)
+        for standing in self.book.waiting():
+            question = standing.question
+            if question.item not in skipped and self._why_not(standing, caller, now) is None:
+                yield question
+
+    def strangers(self) -> list[str]:
+        """Return whom what waits is for, by name, who have no account: anyone may answer for them.
+
+        Reads as much of the queue as its counts do.
+        """
+        asked = {
+            standing.question.asked
+            for standing in islice(self.book.waiting(), _MOST_READ)
+            if standing.question.asked and not standing.question.panel
+        }
+        living = {person.name for person in self.book.people() if person.left is None}
+        return sorted(asked - living)
 
     def take(self, caller: Caller, now: datetime) -> Sheet | Refused:
         """Put the next question before the caller, in one turn."""

@@ -18,7 +18,7 @@ from monastery.auditor.desk import door
 from monastery.auditor.desk.ballots import Given
 from monastery.auditor.desk.clerk import Voted
 from monastery.auditor.desk.rules import Caller, Refused
-from monastery.auditor.desk.views import Sheet
+from monastery.auditor.desk.views import Reasons, Sheet, StepView
 from monastery.auditor.votes import parse_json
 from monastery.auditor.web.guard import TooLarge
 from monastery.auditor.web.office import Office
@@ -42,7 +42,7 @@ def by_token(answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
             try:
                 body = parse_json(await request.body() or b"{}")
             except TooLarge:
-                return _refused(Refused("invalid", "That is too long."), 413)
+                return refused(Refused("invalid", "That is too long."), 413)
             except ValueError as exc:
                 body = f"It is not JSON: {exc}."
         office: Office = request.app.state.office
@@ -53,10 +53,10 @@ def by_token(answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
         entered = door.enter(office.clerk.book, secret, "token", office.now())
         if entered is None:
             told = Refused("forbidden", "A token is wanted: Authorization: Bearer TOKEN.")
-            return _refused(told, 401)
+            return refused(told, 401)
         if not isinstance(body, dict):
             wrong = body if isinstance(body, str) else "It is no JSON object."
-            return _refused(Refused("invalid", wrong))
+            return refused(Refused("invalid", wrong))
         return answer(office, entered.caller, item, body)
 
     return endpoint
@@ -90,19 +90,19 @@ def vote(office: Office, caller: Caller, item: str, body: Mapping[str, Any]) -> 
     stage, slip = said.pop("stage", "first"), said.pop("slip", None)
     if stage not in ("first", "second") or not isinstance(slip, str) or not 0 < len(slip) <= 64:
         wanted = "`stage` is first or second, and `slip` a name for this ballot, 64 characters"
-        return _refused(Refused("invalid", f"Nothing was sent: {wanted}."))
+        return refused(Refused("invalid", f"Nothing was sent: {wanted}."))
     given = Given(stage, slip, said, by_hand=False)
     result = office.clerk.vote(caller, item, given, office.now())
     if isinstance(result, Refused):
-        return _refused(result)
+        return refused(result)
     return JSONResponse({"final": result.final, "again": result.again} | _until(result))
 
 
 @by_token
 def skip(office: Office, caller: Caller, item: str, body: Mapping[str, Any]) -> Response:
     """Leave a question to others."""
-    refused = office.clerk.skip(caller, item, str(body.get("reason", "")), office.now())
-    return JSONResponse({"skipped": item}) if refused is None else _refused(refused)
+    why = office.clerk.skip(caller, item, str(body.get("reason", "")), office.now())
+    return JSONResponse({"skipped": item}) if why is None else refused(why)
 
 
 def _until(result: Voted) -> dict[str, Any]:
@@ -111,15 +111,15 @@ def _until(result: Voted) -> dict[str, Any]:
 
 
 def _told(sheet: Sheet | Refused) -> Response:
-    return _refused(sheet) if isinstance(sheet, Refused) else _json(plain(sheet))
+    return refused(sheet) if isinstance(sheet, Refused) else _json(plain(sheet))
 
 
-def plain(sheet: Sheet) -> dict[str, Any]:
-    """Return a sheet as JSON values; bytes in base 64, under names that say so."""
-    told = _plain(sheet)
+def plain(shown: Sheet | StepView | Reasons) -> dict[str, Any]:
+    """Return what is seen as JSON values; bytes in base 64, under names that say so."""
+    told = _plain(shown)
     assert isinstance(told, dict)
-    mine = told.pop("mine")
-    told["mine"] = None if mine is None else mine["body"]
+    if isinstance(shown, Sheet):
+        told["mine"] = None if shown.mine is None else told["mine"]["body"]
     return told
 
 
@@ -138,7 +138,8 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _refused(told: Refused, status: int | None = None) -> Response:
+def refused(told: Refused, status: int | None = None) -> Response:
+    """Return a refusal as JSON."""
     code = STATUS[told.why] if status is None else status
     return JSONResponse({"refused": told.why, "text": told.text}, code)
 

@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from monastery.auditor.web import api, live, pages, people, session, text
+from monastery.auditor.web import api, live, pages, people, record, session, text
 from monastery.auditor.web.guard import Guard, Rate
 from monastery.auditor.web.office import Office
 
@@ -25,6 +25,7 @@ def make(
     desk: str,
     secure: bool = False,
     beside: Sequence[Callable[[], Awaitable[None]]] = (),
+    waking: Callable[[str], str | None] = lambda run: None,
     clock: Callable[[], float] = trio.current_time,
 ) -> ASGIApp:
     """Return the desk as an ASGI application.
@@ -35,6 +36,7 @@ def make(
         desk: What tells it from other desks on the same host, its home say.
         secure: Whether browsers reach it by https alone.
         beside: What else runs while it is served.
+        waking: Returns the command that goes on with a run, when nothing runs it.
         clock: For the rate limits [seconds].
     """
     board = live.Board(office)
@@ -67,8 +69,11 @@ def make(
             Route("/enter", people.enter, methods=["GET", "POST"]),
             Route("/leave", people.leave, methods=["POST"]),
             Route("/people", people.people, methods=["GET", "POST"]),
+            Route("/record", record.record),
             Route("/events", live.events),
             Route("/api/waiting", api.waiting),
+            Route("/api/record", record.as_data),
+            Route("/api/record/{item}", record.as_data),
             Route("/api/next", api.take_next, methods=["POST"]),
             Route("/api/item/{item}", api.show),
             Route("/api/item/{item}/vote", api.vote, methods=["POST"]),
@@ -86,6 +91,7 @@ def make(
         lifespan=watched,
     )
     app.state.office = office
+    app.state.waking = waking
     app.state.secure = secure
     app.state.cookie = session.cookie(desk)
     app.state.board = board

@@ -1,7 +1,7 @@
 """The auditor's pages: the queue, one question, and what became of it."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -181,11 +181,22 @@ async def _question(
     office: Office = request.app.state.office
     now = office.now()
     sheet = await office.ask(office.clerk.show, by.caller, name, now)
+    command = await office.ask(_waking, request, name)
     if isinstance(sheet, Sheet):
         waiting = await office.ask(office.clerk.count, by.caller, now)
         # In a thread: what is long takes long, and others wait for their pages meanwhile.
         return await trio.to_thread.run_sync(
-            partial(_item_page, request, by, sheet, refused, fields or {}, now=now, waiting=waiting)
+            partial(
+                _item_page,
+                request,
+                by,
+                sheet,
+                refused,
+                fields or {},
+                now=now,
+                waiting=waiting,
+                waking=command,
+            )
         )
     told = refused if refused is not None and refused.why not in _STAYS else sheet
     said, until, purpose = await office.ask(office.clerk.said, by.caller, name, now)
@@ -206,7 +217,16 @@ async def _question(
         typed=fields or {},
         now=now,
         waiting=await office.ask(office.clerk.count, by.caller, now),
+        waking=command if mine else None,
     )
+
+
+def _waking(request: Request, name: str) -> str | None:
+    """Return the command that goes on with the run of a question, when nothing runs it."""
+    office: Office = request.app.state.office
+    standing = office.clerk.book.standing(name)
+    waking: Callable[[str], str | None] = request.app.state.waking
+    return None if standing is None else waking(standing.question.run)
 
 
 def _item_page(

@@ -71,6 +71,7 @@ async def people(request: Request) -> Response:
         "people.html",
         by,
         people=everyone,
+        strangers=await office.ask(office.clerk.strangers),
         roles=ROLES,
         link=f"{base}/enter?key={made.link}" if made.link else "",
         token=made.token,

@@ -15,14 +15,18 @@ def resume(store: Store, row: RunRow) -> str:
 
 def after_answer(store: Store, run: str) -> str | None:
     """Return what to say to someone who answered a run's question, when nothing runs it."""
+    command = waking(store, run)
+    return None if command is None else f"nothing runs {run} now; go on with: {command}"
+
+
+def waking(store: Store, run: str) -> str | None:
+    """Return the command that goes on with a run that is not over and that nothing runs."""
     row = store.run(run)
     if row.status in ("done", "failed") or store.held(row):
         return None
     if row.status == "parked":
-        command = f"monastery wake{home_option(store)}"
-    else:
-        command = resume(store, row)
-    return f"nothing runs {row.run} now; go on with: {command}"
+        return f"monastery wake{home_option(store)}"
+    return resume(store, row)
 
 
 def home_option(store: Store) -> str:

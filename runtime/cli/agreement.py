@@ -1,34 +1,40 @@
 """`monastery agreement`: how far auditors agree, what each is like, and what they dispute."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from monastery.auditor.agreement import Coefficient
+from monastery.auditor.desk.study import as_json, study, votes
 from monastery.auditor.intervals import Share
-from monastery.auditor.panel import Ballot, Disputed, Member, Panel, examine
+from monastery.auditor.panel import Disputed, Member, Panel
+from monastery.auditor.persuasion import Persuasion
 from monastery.auditor.votes import parse_json
 from monastery.runtime.cli import output
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, find, find_run
+from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput
-from monastery.runtime.events import AuditVoted
-from monastery.runtime.journal import decode
-from monastery.runtime.rows import RunRow
-from monastery.runtime.store import Store
+from monastery.runtime.people import Told
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 DISPUTED_SHOWN = 20
+_ALL = 2**62
 WARNING = (
     "Alpha misleads when bad steps are rare: it nears 0 though almost all votes agree; AC1 stays"
     " high there, even of votes by lot. ± is one standard error."
 )
 ESTIMATED = (
     "~ is estimated from the votes alone (Dawid and Skene), as if auditors erred independently."
+)
+
+UNSETTLED = "That estimate did not come to rest: do not rely on what is marked with ~."
+PERSUADED = (
+    "MOVED is the second vote's score less the first's, of those who voted before and after the"
+    " agent's reasons, with a 95 % interval; LET THROUGH and STOPPED count decisions that changed."
 )
 
 
@@ -52,44 +58,50 @@ def agreement(
             show_default=False,
         ),
     ] = None,
+    persuasion: Annotated[
+        bool,
+        typer.Option(
+            "--persuasion",
+            help="Only how far the second vote, after the reasons, is from the first.",
+        ),
+    ] = False,
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
     """Tell how far auditors agree, what each is like, and what they dispute.
 
-    From the recorded votes. A vote that approves lets its step through; every other one stops it.
-    Alpha (Krippendorff) and AC1 (Gwet) are 1 for perfect agreement. Alpha misleads when bad steps
-    are rare, which is why both are given. With --known: how often each auditor stopped the bad
-    steps (sensitivity) and let the good ones through (specificity), with exact 95 % intervals.
+    From the recorded votes on steps about which nobody can be asked any more. A vote that approves
+    lets its step through; every other one stops it. Alpha (Krippendorff) and AC1 (Gwet) are 1 for
+    perfect agreement. Alpha misleads when bad steps are rare, which is why both are given. With
+    --known: how often each auditor stopped the bad steps (sensitivity) and let the good ones
+    through (specificity), with exact 95 % intervals.
     """
     right = None if known is None else _known(known)
-    with open_store(home) as store:
-        rows = _rows(store, run)
-        ballots = [ballot for row in rows for ballot in _ballots(store, row)]
-    if right is not None and not right.keys() & {one.item for one in ballots}:
+    with DeskBook.open(find(home), create=False) as book:
+        found = study(_told(book, run), right)
+    if right is not None and not right.keys() & {one.item for one in votes(found.steps)}:
         raise BadInput(f"{str(known)!r} names no step that these runs' auditors voted on")
-    panel = examine(ballots, right)
     if json:
-        output.as_json({"runs": [row.run for row in rows], **asdict(panel)})
+        output.as_json(as_json(found))
         return
-    _print(panel, len(rows))
+    if persuasion:
+        _persuasion(found.persuasion)
+    else:
+        _print(found.panel, len(found.runs))
+        if found.panel.votes and found.persuasion:
+            output.line()
+            _persuasion(found.persuasion)
+    if found.hidden:
+        steps = _count(found.hidden, "audited step")
+        output.line(f"left out: {steps}, of which someone may still be asked")
 
 
-def _rows(store: Store, named: Sequence[str] | None) -> list[RunRow]:
+def _told(book: DeskBook, named: Sequence[str] | None) -> list[Told]:
     """Return the runs that are meant, each once."""
-    rows = [find_run(store, one) for one in named] if named else store.runs()
-    return list({row.run: row for row in rows}.values())
-
-
-def _ballots(store: Store, row: RunRow) -> Iterator[Ballot]:
-    """Yield the votes in a run's journal; what cannot be one is not even decoded."""
-    for entry in store.entries(row.run):
-        if b'"audit.voted"' in entry.body:
-            event = decode(entry).event
-            if isinstance(event, AuditVoted):
-                yield Ballot(
-                    event.segment, event.auditor, event.decision, event.score, event.seconds
-                )
+    if not named:
+        return book.told(most=_ALL)
+    runs = dict.fromkeys(find_run(book, one).run for one in named)
+    return [told for run in runs for told in book.told(run, most=1)]
 
 
 def _known(path: Path) -> dict[str, bool]:
@@ -122,6 +134,8 @@ def _print(panel: Panel, runs: int) -> None:
         output.line("no step has votes of two auditors: whether they agree cannot be told")
     output.line()
     _members(panel.members)
+    if panel.settled is False:
+        output.line(UNSETTLED)
     if panel.disputed:
         output.line()
         _disputed(panel.disputed)
@@ -170,6 +184,36 @@ def _members(members: Sequence[Member]) -> None:
     )
     if estimated:
         output.line(ESTIMATED)
+
+
+def _persuasion(found: Sequence[Persuasion]) -> None:
+    if not found:
+        output.line("nobody voted twice on a step: how far reasons persuade cannot be told")
+        return
+    headers = ("PERSUADED", "STEPS", "MOVED", "LET THROUGH", "STOPPED", "OTHERWISE")
+    output.table(
+        headers,
+        [
+            (
+                "(all)" if one.auditor is None else visible_line(one.auditor),
+                str(one.moved.of),
+                _moved(one),
+                str(one.let_through),
+                str(one.stopped),
+                str(one.otherwise),
+            )
+            for one in found
+        ],
+        right=("STEPS", "LET THROUGH", "STOPPED", "OTHERWISE"),
+    )
+    output.line(PERSUADED)
+
+
+def _moved(one: Persuasion) -> str:
+    told = one.moved
+    if told.low is None or told.high is None:
+        return f"{told.value:+.2f}"
+    return f"{told.value:+.2f} ({told.low:+.2f} to {told.high:+.2f})"
 
 
 def _disputed(disputed: Collection[Disputed]) -> None:

@@ -1,12 +1,14 @@
-"""What a person may answer, made into the body that the question's purpose wants."""
+"""What a person may answer, made into what the question's purpose wants said."""
 
 import base64
 import getpass
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from monastery.auditor.desk.rules import Refused
 from monastery.runtime.errors import BadInput
+from monastery.runtime.people import Question
 from monastery.runtime.records import Answer, Item
 
 DECISIONS = {
@@ -16,6 +18,7 @@ DECISIONS = {
 """What can be decided of which purpose; who stands at the gate has nobody to pass it on to."""
 STATUSES = {"human": ("done", "failed"), "resolve": ("done", "failed"), "ask": ("done",)}
 _MOST_NOTE = 100_000
+Told = TypeVar("Told")
 
 
 def login_name() -> str:
@@ -27,66 +30,68 @@ def login_name() -> str:
 
 
 def decision(
-    item: Item, decided: str, *, score: float | None, note: str, modified: bytes | None
+    question: Question, decided: str, *, score: float | None, note: str, modified: bytes | None
 ) -> dict[str, Any]:
     """Return the body of an answer to an audit or a gate.
 
     Raises:
         BadInput: The question wants something else.
     """
-    count = len(item.body.get("alternatives", ()))
-    if count:
+    if question.alternatives:
         raise BadInput(
-            f"item {item.id!r} compares {count} proposals: judge them in `monastery audit` or in"
-            " `monastery serve`"
+            f"item {question.item!r} compares {question.alternatives} proposals: judge them in"
+            " `monastery audit` or in `monastery serve`"
         )
-    if item.purpose not in DECISIONS:
-        raise BadInput(f"item {item.id!r} wants no decision; use: monastery audit answer {item.id}")
-    allowed = DECISIONS[item.purpose]
+    if question.purpose not in DECISIONS:
+        raise BadInput(
+            f"item {question.item!r} wants no decision; use: monastery audit answer {question.item}"
+        )
+    allowed = DECISIONS[question.purpose]
     if decided not in allowed:
         raise BadInput(f"{decided!r} is no decision here; it is one of {', '.join(allowed)}")
     if (decided == "modify") != (modified is not None):
         raise BadInput("a payload goes with modify, and modify with a payload")
     body: dict[str, Any] = {"decision": decided, "note": _clean("note", note)}
-    if item.purpose == "audit":
+    if question.purpose == "audit":
         if score is None:
-            raise BadInput(f"item {item.id!r} is an audit and wants a score, 0 to 1")
+            raise BadInput(f"item {question.item!r} is an audit and wants a score, 0 to 1")
         if not (math.isfinite(score) and 0.0 <= score <= 1.0):
             raise BadInput(f"{score!r} is no score; it goes from 0 to 1")
         body["score"] = score
     elif score is not None:
-        raise BadInput(f"item {item.id!r} is a gate; it wants a decision and no score")
+        raise BadInput(f"item {question.item!r} is a gate; it wants a decision and no score")
     if modified is not None:
         body["modified_base64"] = base64.b64encode(modified).decode()
-    if "digest" in item.body:
-        body["digest"] = item.body["digest"]
     return body
 
 
-def compared(item: Item, given: list[dict[str, Any]], *, note: str) -> dict[str, Any]:
+def compared(given: list[dict[str, Any]], *, note: str) -> dict[str, Any]:
     """Return the body of an answer to an audit that compares proposals."""
-    body: dict[str, Any] = {"alternatives": given, "note": _clean("note", note)}
-    return body | {"digest": item.body["digest"]} if "digest" in item.body else body
+    return {"alternatives": given, "note": _clean("note", note)}
 
 
-def report(item: Item, status: str | None, content: str) -> dict[str, Any]:
+def report(question: Question, status: str | None, content: str) -> dict[str, Any]:
     """Return the body of an answer to a deed, a question, or a step of unknown outcome.
 
     Raises:
         BadInput: The question wants something else.
     """
-    if item.purpose not in STATUSES:
-        raise BadInput(f"item {item.id!r} wants a decision; use: monastery audit score {item.id}")
-    allowed = STATUSES[item.purpose]
+    if question.purpose not in STATUSES:
+        raise BadInput(
+            f"item {question.item!r} wants a decision; use: monastery audit score {question.item}"
+        )
+    allowed = STATUSES[question.purpose]
     told = _clean("content", content)
-    if item.purpose == "ask":
+    if question.purpose == "ask":
         if status not in (None, "done"):
-            raise BadInput(f"item {item.id!r} is a question: answer it, or leave it to expire")
+            raise BadInput(
+                f"item {question.item!r} is a question: answer it, or leave it to expire"
+            )
         if not told.strip():
-            raise BadInput(f"item {item.id!r} is a question; its answer is empty")
+            raise BadInput(f"item {question.item!r} is a question; its answer is empty")
         return {"content": told}
     if status not in allowed:
-        raise BadInput(f"item {item.id!r} wants --status, one of {', '.join(allowed)}")
+        raise BadInput(f"item {question.item!r} wants --status, one of {', '.join(allowed)}")
     return {"status": status, "content": told}
 
 
@@ -96,9 +101,29 @@ def signed(item: Item, by: str, body: dict[str, Any]) -> Answer:
     Raises:
         BadInput: The name is blank.
     """
+    return Answer(item.id, name(by), datetime.now(UTC), body)
+
+
+def expected(told: Told | Refused) -> Told:
+    """Return what the desk says, unless it refuses.
+
+    Raises:
+        BadInput: It refuses; the message is its line.
+    """
+    if isinstance(told, Refused):
+        raise BadInput(told.text)
+    return told
+
+
+def name(by: str) -> str:
+    """Return the name of who answers.
+
+    Raises:
+        BadInput: It is blank.
+    """
     if not by.strip():
         raise BadInput("an answer needs the name of who gives it: --by NAME")
-    return Answer(item.id, _clean("name", by), datetime.now(UTC), body)
+    return _clean("name", by)
 
 
 def _clean(what: str, text: str) -> str:

@@ -1,12 +1,12 @@
 """Several proposals for one moment on a terminal: shown in turn, then what is said to each."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from monastery.auditor.desk.views import StepView
 from monastery.runtime.cli.output import size
 from monastery.runtime.display import visible_line
-from monastery.runtime.records import Item
 
 DECISIONS = {"a": "approve", "r": "reject", "e": "escalate", "t": "terminate"}
 """What can be decided of one of several proposals: no other bytes, which nobody would compare."""
@@ -26,40 +26,27 @@ class Lines(Protocol):
         ...
 
 
-def offers(item: Item) -> Sequence[Mapping[str, Any]]:
-    """Return the proposals that a question compares, by place; none where there is but one."""
-    found: Sequence[Mapping[str, Any]] = item.body.get("alternatives", ())
-    return found
-
-
-def parts(item: Item, safe: Safe, *, reasons: bool) -> Iterator[tuple[str, str]]:
+def parts(step: StepView, safe: Safe) -> Iterator[tuple[str, str]]:
     """Yield what is to be seen of each proposal: title, and a text that is safe.
 
     Args:
-        item: The question.
+        step: The question.
         safe: Makes an agent's text safe to show.
-        reasons: Whether what the agent says for each is shown; not before a first vote.
     """
-    for place, one in enumerate(offers(item), 1):
-        same = f", which {one['same']} rollouts came to" if one["same"] > 1 else ""
-        kind = visible_line(str(one["kind"]))
-        name = f"Proposal {place} of {len(offers(item))}"
-        yield f"{name}, kind {kind}{same}", safe(str(one["rendering"]))
-        about = [f"{each['what']} {each['path']}" for each in one.get("changes", [])]
-        about += [
-            f"evidence {each['name']} ({size(len(each['base64']) * 3 // 4)})"
-            for each in one.get("evidence", [])
-        ]
+    for place, one in enumerate(step.alternatives, 1):
+        same = f", which {one.same} rollouts came to" if one.same > 1 else ""
+        name = f"Proposal {place} of {len(step.alternatives)}"
+        yield f"{name}, kind {visible_line(one.kind)}{same}", safe(one.rendering)
+        about = [f"{each.what} {each.path}" for each in one.changes]
+        about += [f"evidence {each.name} ({size(len(each.content))})" for each in one.evidence]
         if about:
             yield f"{name}: changed in its box, and attached", "\n".join(map(visible_line, about))
-        if reasons:
-            yield f"{name}: what the agent says for it (unchecked)", safe(str(one["rationale"]))
 
 
-def judged(terminal: Lines, item: Item) -> list[dict[str, Any]] | None:
+def judged(terminal: Lines, count: int) -> list[dict[str, Any]] | None:
     """Ask for a decision and a score on each proposal; None when the person thinks again."""
     given: list[dict[str, Any]] = []
-    while len(given) < len(offers(item)):
+    while len(given) < count:
         prompt = f"proposal {len(given) + 1}: a, r, e or t and its score, say a 0.8; empty to think"
         typed = terminal.line(f"{prompt} again: ")
         if not typed:

@@ -8,24 +8,27 @@ it is sent.
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
-from monastery.auditor.desk import ballots
+from monastery.auditor.desk.rules import Refused
+from monastery.auditor.desk.views import Sheet, StepView
 from monastery.runtime.cli import audit_answers, audit_compare, audit_view
+from monastery.runtime.cli.audit_seat import Seat
 from monastery.runtime.cli.audit_terminal import Terminal
 from monastery.runtime.cli.output import size
 from monastery.runtime.display import uninspectable, visible, visible_line
 from monastery.runtime.errors import BadInput
-from monastery.runtime.people import Ballot, Stage, question_of
-from monastery.runtime.records import Answer, Item, ItemId
-from monastery.runtime.store import Store
+from monastery.runtime.people import Question
+from monastery.runtime.records import Answer, ItemId
 
 BLIND_SECONDS = 0.5
 """How long after a question appears keys do not count."""
 _LOOK_SECONDS = 0.5
 """How often the desk looks for new questions, and whether the one shown is still open."""
 _PAGE_LINES = 200
+_SECOND = "second vote: its decision counts at the gate, the first one's score is the reward"
 _DECIDE = {"a": "approve", "m": "modify", "r": "reject", "e": "escalate", "t": "terminate"}
 _REPORT = {"d": "done", "f": "failed"}
 _ALWAYS = {"v": "view all", "s": "skip", "q": "quit", "?": "help"}
@@ -55,13 +58,11 @@ class Desk:
         answered: What this person has answered, in order.
     """
 
-    store: Store
+    seat: Seat
     terminal: Terminal
-    by: str
     wait: bool = False
     run: str | None = None
     answered: list[Answer] = field(default_factory=list)
-    _first: Ballot | None = None
     _shown_at: float = 0.0
     _skipped: set[ItemId] = field(default_factory=set)
     _news: str = ""
@@ -70,10 +71,10 @@ class Desk:
         """Answer questions until none is left, or, if the desk waits, until the person leaves."""
         waiting = False
         while True:
-            items = self._open()
-            if items:
+            offered = self._offered()
+            if offered:
                 waiting = False
-                if not self._take(items[0], more=len(items) - 1):
+                if not self._take(offered[0], more=len(offered) - 1):
                     return
                 continue
             self._tell_news()
@@ -86,148 +87,132 @@ class Desk:
             if self.terminal.key(_LOOK_SECONDS) == "q":
                 return
 
-    def _open(self) -> list[Item]:
-        return [
-            one.item
-            for one in self.store.items(run=self.run)
-            if one.item.id not in self._skipped and audit_view.state(self.store, one) == "open"
-        ]
+    def _offered(self) -> list[Question]:
+        return [one for one in self.seat.offered(self.run) if one.item not in self._skipped]
 
     def _goodbye(self) -> str:
         left = f"; skipped: {len(self._skipped)}" if self._skipped else ""
         return f"nothing {'more ' if self.answered else ''}waits for an answer{left}"
 
-    def _take(self, item: Item, *, more: int) -> bool:
+    def _take(self, question: Question, *, more: int) -> bool:
         """Show a question until it is dealt with; False when the person leaves."""
-        self._first = None
-        self._show(item, more)
+        sheet = self.seat.show(question.item)
+        if isinstance(sheet, Refused):  # someone was quicker
+            self._news = f"{question.item}: {sheet.text}"
+            return True
+        self._show(sheet, more)
         while True:
-            keys = self._keys(item)
+            keys = _keys(sheet)
             key = self.terminal.key(_LOOK_SECONDS)
-            gone = self._gone(item)
-            if gone:
-                self._news = gone
+            gone = self.seat.gone(question.item)
+            if gone is not None:
+                self._news = f"{question.item}: {gone.text} On to the next."
                 return True
             if not key or self.terminal.now() - self._shown_at < BLIND_SECONDS:
                 continue
             match keys.get(key):
                 case None:
-                    dealt_with = self._look(item, key)
-                case "quit":
-                    return False
-                case "skip":
-                    self._skipped.add(item.id)
-                    return True
+                    self._look(sheet.step, key)
+                case "quit" | "skip" as word:
+                    self.seat.leave(question.item)
+                    self._skipped.add(question.item)
+                    return word == "skip"
                 case "help":
-                    self._say(_help(item, keys))
-                    dealt_with = False
+                    self._say(_help(sheet.step, keys))
                 case "view all":
-                    self.terminal.page(self._page(item, None))
-                    dealt_with = False
+                    self.terminal.page(self._page(sheet, None))
                 case word:
-                    dealt_with = self._answer(item, word)
-            if dealt_with:
-                return True
-            self.terminal.show(_prompt(item, self._keys(item)))
+                    after = self._answer(question, sheet, word)
+                    if after is None:
+                        return True
+                    sheet = after
+            self.terminal.show(_prompt(sheet.step, _keys(sheet)))
 
-    def _show(self, item: Item, more: int) -> None:
+    def _show(self, sheet: Sheet, more: int) -> None:
         self.terminal.clear()
         self._tell_news()
-        self.terminal.show(self._page(item, _PAGE_LINES))
+        self.terminal.show(self._page(sheet, _PAGE_LINES))
         if more:
             self.terminal.show(f"{more} more {'wait' if more > 1 else 'waits'} after this")
-        if _staged(item):
-            self.terminal.show("first vote: on the step alone; then its reasons, and another vote")
-        self.terminal.show(_prompt(item, self._keys(item)))
+        if not sheet.last:
+            self._say("first vote: on the step alone; then its reasons, and another vote")
+        elif sheet.stage == "second":
+            self._say(_SECOND)
+        self.terminal.show(_prompt(sheet.step, _keys(sheet)))
         self._shown_at = self.terminal.now()
 
-    def _page(self, item: Item, max_lines: int | None) -> Text:
-        """Return the question; what the agent says for it is left out of a blind vote."""
-        knows = not _staged(item) or self._first is not None
+    def _page(self, sheet: Sheet, max_lines: int | None) -> Text:
         width = self.terminal.width
-        return audit_view.page(item, width=width, max_lines=max_lines, reasons=knows)
+        return audit_view.page(sheet.step, sheet.reasons, width=width, max_lines=max_lines)
 
-    def _keys(self, item: Item) -> dict[str, str]:
-        """Return what each key means for this question now."""
-        return ({"k": "keep"} if self._first is not None else {}) | _keys(item)
-
-    def _look(self, item: Item, key: str) -> bool:
+    def _look(self, step: StepView, key: str) -> None:
         """Show the piece of evidence with this number, or say that the key means nothing."""
-        files = list(audit_view.evidence(item).items())
-        if key.isascii() and key.isdigit() and 1 <= int(key) <= len(files):
-            name, content = files[int(key) - 1]
-            self._say(f"evidence {visible_line(name)}, {size(len(content))}:")
-            self.terminal.show(audit_view.behind_bar(visible(content), self.terminal.width))
+        if key.isascii() and key.isdigit() and 1 <= int(key) <= len(step.evidence):
+            file = step.evidence[int(key) - 1]
+            self._say(f"evidence {visible_line(file.name)}, {size(len(file.content))}:")
+            shown = visible(file.content)
+            self.terminal.show(audit_view.behind_bar(shown, self.terminal.width))
         else:
             self._say(f"{visible_line(key)!r} means nothing here; ? helps")
-        return False
 
-    def _answer(self, item: Item, word: str) -> bool:
-        """Ask for what belongs to the answer and send it; False when the person thinks again."""
+    def _answer(self, question: Question, sheet: Sheet, word: str) -> Sheet | None:
+        """Ask for what belongs to the answer and send it; None when the question is dealt with.
+
+        Returns:
+            What is before the person then: the same when they think again, else the reasons too.
+        """
         try:
-            if item.purpose in audit_answers.DECISIONS:
-                body = self._decision(item, word)
+            if question.purpose in audit_answers.DECISIONS:
+                said = self._decision(question, sheet, word)
             else:
-                body = self._report(item, word)
-            if body is None:
-                self._say("nothing was sent")
-                return False
-            answer = audit_answers.signed(item, self.by, body)
+                said = self._report(question, word)
         except BadInput as exc:
             self._say(f"nothing was sent: {exc}")
-            return False
-        if _staged(item):
-            ballot = self._ballot(item, answer)
-            if self._first is None:
-                self._see_reasons(item, ballot)
-                return False
-            answer = ballots.answer(item, [self._first, ballot], at=answer.at, due=None)
-        try:
-            self.store.answer(answer)
-        except BadInput as exc:
-            self._news = f"your answer came too late and does not count: {exc}"
-            return True
-        self.answered.append(answer)
-        self._news = f"{item.id}: {word} was sent"
-        return True
+            return sheet
+        if said is None:
+            self._say("nothing was sent")
+            return sheet
+        voted = self.seat.say(question.item, said, stage=sheet.stage)
+        if isinstance(voted, Refused):
+            self._news = f"your answer to {question.item} does not count: {voted.text}"
+            return None
+        if voted.final:
+            given = self.seat.book.answer_of(question.item)
+            assert given is not None, "it was sent just now"
+            self.answered.append(given)
+            self._news = f"{question.item}: {word} was sent"
+            return None
+        return self._see_reasons(question)
 
-    def _ballot(self, item: Item, answer: Answer) -> Ballot:
-        said = {name: value for name, value in answer.body.items() if name != "digest"}
-        seconds = self.terminal.now() - self._shown_at
-        stage: Stage = "first" if self._first is None else "second"
-        return Ballot(item.id, answer.by, stage, "terminal", answer.at, seconds, said)
-
-    def _see_reasons(self, item: Item, ballot: Ballot) -> None:
-        """Keep the first vote, and show what the agent says for its step."""
-        self._first = ballot
-        told = [str(one["rationale"]) for one in audit_compare.offers(item)]
-        told = [f"{place}: {one}" for place, one in enumerate(told, 1)]
-        told = told or [str(item.body.get("rationale", ""))]
-        reasons = visible("\n\n".join(told), max_lines=_PAGE_LINES)
-        self._say("your first vote is kept; this is what the agent says for it (unchecked):")
-        self.terminal.show(audit_view.behind_bar(reasons or "nothing", self.terminal.width))
-        self._say(
-            "second vote: its decision counts at the gate, the first one's score is the reward"
-        )
+    def _see_reasons(self, question: Question) -> Sheet | None:
+        """Show what the agent says for its step, after the first vote."""
+        sheet = self.seat.show(question.item)
+        if isinstance(sheet, Refused):
+            self._news = f"{question.item}: {sheet.text}"
+            return None
+        self._say("your first vote is kept; this is what the agent says for it")
+        self.terminal.show(audit_view.why(sheet.reasons, self.terminal.width, _PAGE_LINES))
+        self._say(_SECOND)
         self._shown_at = self.terminal.now()
+        return sheet
 
-    def _decision(self, item: Item, decided: str) -> dict[str, object] | None:
+    def _decision(self, question: Question, sheet: Sheet, decided: str) -> dict[str, Any] | None:
         if decided == "keep":
-            assert self._first is not None, "the key is there after a first vote"
-            return dict(self._first.body) | {"digest": item.body.get("digest")}
+            assert sheet.mine is not None, "the key is there after a first vote"
+            return dict(sheet.mine.body)
         if decided == "compare":
-            given = audit_compare.judged(self.terminal, item)
+            given = audit_compare.judged(self.terminal, len(sheet.step.alternatives))
             note = None if given is None else self.terminal.line("note, if any: ")
             if given is None or note is None:
                 return None
-            return audit_answers.compared(item, given, note=note)
+            return audit_answers.compared(given, note=note)
         modified = None
         if decided == "modify":
-            modified = self._modified(audit_view.payload(item))
+            modified = self._modified(audit_view.payload(sheet.step))
             if modified is None:
                 return None
         score = None
-        if item.purpose == "audit":
+        if question.purpose == "audit":
             score = self._score()
             if score is None:
                 return None
@@ -236,17 +221,17 @@ class Desk:
         note = self.terminal.line("note, if any: ")
         if note is None:
             return None
-        return audit_answers.decision(item, decided, score=score, note=note, modified=modified)
+        return audit_answers.decision(question, decided, score=score, note=note, modified=modified)
 
-    def _report(self, item: Item, word: str) -> dict[str, object] | None:
-        asked = "your answer" if item.purpose == "ask" else "what came of it"
+    def _report(self, question: Question, word: str) -> dict[str, Any] | None:
+        asked = "your answer" if question.purpose == "ask" else "what came of it"
         content = self.terminal.line(f"{asked} (empty: $EDITOR): ")
         if content == "":
             edited = self.terminal.edit(b"")
             content = None if edited is None else edited.decode(errors="replace").strip()
         if not content:
             return None
-        return audit_answers.report(item, None if word == "write" else word, content)
+        return audit_answers.report(question, None if word == "write" else word, content)
 
     def _modified(self, payload: bytes) -> bytes | None:
         """Return other bytes to use, after the person has seen them; None for none."""
@@ -281,15 +266,6 @@ class Desk:
     def _declined(self, question: str) -> bool:
         return (self.terminal.line(question) or "").strip().lower() not in ("y", "yes")
 
-    def _gone(self, item: Item) -> str | None:
-        """Say in one line why the question is no longer open, if it is not."""
-        now = audit_view.state(self.store, self.store.item(item.id))
-        if now == "open":
-            return None
-        answer = self.store.answered(item.id)
-        by = f" by {visible_line(answer.by)}" if now == "answered" and answer is not None else ""
-        return f"{item.id} was {now}{by} meanwhile; on to the next"
-
     def _tell_news(self) -> None:
         """Tell what became of the question before, on the new page."""
         if self._news:
@@ -300,32 +276,28 @@ class Desk:
         self.terminal.show(text)
 
 
-def _keys(item: Item) -> dict[str, str]:
-    """Return what each key means for this question."""
-    if audit_compare.offers(item):
+def _keys(sheet: Sheet) -> dict[str, str]:
+    """Return what each key means for this question now."""
+    purpose = sheet.step.purpose
+    if sheet.step.alternatives:
         keys = {"c": "compare"}
-    elif item.purpose in audit_answers.DECISIONS:
-        allowed = audit_answers.DECISIONS[item.purpose]
+    elif purpose in audit_answers.DECISIONS:
+        allowed = audit_answers.DECISIONS[purpose]
         keys = {key: word for key, word in _DECIDE.items() if word in allowed}
-    elif item.purpose == "ask":
+    elif purpose == "ask":
         keys = {"w": "write"}
     else:
         keys = _REPORT
-    return {**keys, **_ALWAYS}
+    return ({"k": "keep"} if sheet.stage == "second" else {}) | keys | _ALWAYS
 
 
-def _staged(item: Item) -> bool:
-    """Whether two votes are wanted, the first of them blind."""
-    return item.purpose == "audit" and question_of(item).two_votes
-
-
-def _prompt(item: Item, keys: dict[str, str]) -> str:
+def _prompt(step: StepView, keys: dict[str, str]) -> str:
     told = "  ".join(f"{key} {word}" for key, word in keys.items())
-    return f"\n{told}" + ("  1… evidence" if item.body.get("evidence") else "")
+    return f"\n{told}" + ("  1… evidence" if step.evidence else "")
 
 
-def _help(item: Item, keys: dict[str, str]) -> str:
+def _help(step: StepView, keys: dict[str, str]) -> str:
     lines = [f"  {key}  {word}: {_MEANS[word]}" for key, word in keys.items()]
-    if item.body.get("evidence"):
+    if step.evidence:
         lines.append("  1…  show a piece of evidence")
     return "\n".join(lines)

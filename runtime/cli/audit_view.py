@@ -1,21 +1,22 @@
-"""A question as a person sees it: on a terminal, and as JSON. Everything in it is made visible."""
+"""A question as a person sees it on a terminal. Everything in it is made visible.
 
-import base64
-import binascii
+A page is made of a `StepView` and, once they may be known, `Reasons`, as in a browser.
+"""
+
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.cells import chop_cells
 from rich.text import Text
 
+from monastery.auditor.desk.views import Earlier, Reasons, StepView
 from monastery.runtime.cli import audit_compare
 from monastery.runtime.cli.output import seconds, size
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import BadInput
-from monastery.runtime.records import Item
 from monastery.runtime.rows import StoredItem
 from monastery.runtime.store import Store
 
@@ -28,12 +29,9 @@ ASKED = {
 }
 """What each purpose wants of the person."""
 
-_CASE_FIELDS = {"format", "item", "for", "goal", "kind", "step", "proposal", "digest", "reason"}
-_CASE_FIELDS |= {"payload_base64", "payload_sha256", "rendering", "text", "rationale"}
-_CASE_FIELDS |= {"evidence", "changes", "settings", "earlier", "desk", "alternatives"}
-"""What has its own place on a page; whatever else an item holds is shown as it is."""
 _MOST_CHANGES = 40
 _REASONS = "What the agent says for it (unchecked)"
+_PRINTED = "What it printed while it thought"
 
 
 def state(store: Store, stored: StoredItem) -> str:
@@ -75,46 +73,65 @@ def line(stored: StoredItem, now: str) -> dict[str, Any]:
     }
 
 
-def payload(item: Item) -> bytes:
+def payload(step: StepView) -> bytes:
     """Return the exact bytes that the question is about; of one without a payload, its text."""
-    encoded = item.body.get("payload_base64")
-    if isinstance(encoded, str):
-        return _decoded(encoded)
-    return str(item.body.get("text", item.body.get("rendering", ""))).encode(errors="replace")
+    return step.rendering.encode(errors="replace") if step.payload is None else step.payload
 
 
-def evidence(item: Item) -> dict[str, bytes]:
-    """Return the files that the agent attached, by name."""
-    return {one["name"]: _decoded(one["base64"]) for one in item.body.get("evidence", [])}
+def as_json(shown: Any) -> dict[str, Any]:
+    """Return a sheet, a step or reasons as JSON: the same fields as the desk's JSON form has."""
+    from monastery.auditor.web.api import plain  # its server's libraries take a while to load
+
+    return plain(shown)
 
 
-def expires(item: Item) -> str:
+def expires(deadline: datetime | None) -> str:
     """Return how long the question stays open."""
-    if item.deadline is None:
+    if deadline is None:
         return "never expires"
-    left = (item.deadline - datetime.now(UTC)).total_seconds()
+    left = (deadline - datetime.now(UTC)).total_seconds()
     return f"expires in {seconds(left)}" if left > 0 else "expired"
 
 
-def page(item: Item, *, width: int | None, max_lines: int | None, reasons: bool = True) -> Text:
+def page(
+    step: StepView, reasons: Reasons | None, *, width: int | None, max_lines: int | None
+) -> Text:
     """Return all that is to be seen of a question: the agent's own reasons come last.
 
     Args:
-        item: The question.
+        step: The question.
+        reasons: What the agent says for it, when it may be known.
         width: The terminal's [columns]; what the agent wrote is folded to it behind a bar, so that
             it cannot pass for what we write. None folds nothing.
         max_lines: At most so many lines of each text are shown, and the rest counted.
-        reasons: Whether what the agent says for it is shown; not before a first vote.
     """
-    body = item.body
     text = Text()
-    text.append(f"{visible_line(item.id)}", style="bold")
-    meant = f"for {visible_line(str(body['for']))}, " if "for" in body else ""
-    text.append(f"  {item.purpose}, {meant}{expires(item)}\n", style="dim")
-    text.append(f"{ASKED[item.purpose]}\n", style="italic")
-    for title, content in _parts(item, max_lines, reasons=reasons):
-        if title == _REASONS and not reasons:
-            continue
+    text.append(f"{visible_line(step.item)}", style="bold")
+    text.append(f"  {step.purpose}, {expires(step.deadline)}\n", style="dim")
+    text.append(f"{ASKED[step.purpose]}\n", style="italic")
+    return text + _titled(_parts(step, max_lines), width) + why(reasons, width, max_lines)
+
+
+def why(reasons: Reasons | None, width: int | None, max_lines: int | None) -> Text:
+    """Return what the agent says for its step, and what it printed; nothing of None."""
+    parts = []
+    if reasons is not None and reasons.rationales:
+        parts = [
+            (f"Proposal {place}: {_REASONS[0].lower()}{_REASONS[1:]}", _safe(one, max_lines))
+            for place, one in enumerate(reasons.rationales, 1)
+        ]
+    elif reasons is not None:
+        parts.append((_REASONS, _safe(reasons.rationale, max_lines) or "nothing"))
+        cut = reasons.printed_bytes - len(reasons.printed)
+        kept = f" ({size(len(reasons.printed))} kept of {size(reasons.printed_bytes)})"
+        printed = _safe(reasons.printed, max_lines) or "nothing"
+        parts.append((_PRINTED + (kept if cut else ""), printed))
+    return _titled(parts, width)
+
+
+def _titled(parts: Iterable[tuple[str, str]], width: int | None) -> Text:
+    text = Text()
+    for title, content in parts:
         text.append(f"\n{title}\n", style="bold cyan")
         text.append_text(behind_bar(content, width))
     return text
@@ -133,62 +150,57 @@ def behind_bar(content: str, width: int | None) -> Text:
     return text
 
 
-def _parts(item: Item, max_lines: int | None, *, reasons: bool) -> Iterator[tuple[str, str]]:
+def _safe(content: str | bytes, max_lines: int | None) -> str:
+    return visible(content, max_lines=max_lines, max_columns=None if max_lines is None else 4000)
+
+
+def _parts(step: StepView, max_lines: int | None) -> Iterator[tuple[str, str]]:
     """Yield the parts of a page: title, and a text that is safe."""
-    body = item.body
-
-    def safe(content: str | bytes) -> str:
-        return visible(
-            content, max_lines=max_lines, max_columns=None if max_lines is None else 4000
-        )
-
-    if "goal" in body:
-        yield "Goal", safe(str(body["goal"]))
-    if body.get("earlier"):
-        yield "The story so far", "\n".join(_earlier(step) for step in body["earlier"])
-    if "reason" in body:
-        yield "Why it is asked", safe(str(body["reason"]))
-    if body.get("settings"):
-        yield "Settings of this kind", safe(_as_json(body["settings"]))
-    step = f"Step {body.get('step', '?')}, kind {visible_line(str(body.get('kind', '?')))}"
-    rendering = body.get("rendering")
-    if rendering is not None:
-        yield f"{step}: what would be done", safe(str(rendering))
-    if "text" in body:
-        yield step, safe(str(body["text"]))
-    if "payload_base64" in body:
-        content = payload(item)
+    if step.goal:
+        yield "Goal", _safe(step.goal, max_lines)
+    if step.earlier:
+        yield "The story so far", "\n".join(map(_earlier, step.earlier))
+    if step.reason:
+        yield "Why it is asked", _safe(step.reason, max_lines)
+    if step.settings:
+        yield "Settings of this kind", _safe(_as_json(step.settings), max_lines)
+    named = f"Step {'?' if step.step is None else step.step}, kind {visible_line(step.kind or '?')}"
+    content = step.payload
+    if not step.alternatives:
+        titled = named + (": what would be done" if content is not None else "")
+        yield titled, _safe(step.rendering, max_lines)
+    if content is not None:
         digest = hashlib.sha256(content).hexdigest()
-        about = f"{size(len(content))}, sha256 {digest[:16]}…"
-        same = isinstance(rendering, str) and rendering.encode(errors="surrogatepass") == content
+        same = step.rendering.encode(errors="surrogatepass") == content
         yield (
-            f"The exact bytes ({about})",
-            "as above, byte for byte" if same else safe(content),
+            f"The exact bytes ({size(len(content))}, sha256 {digest[:16]}…)",
+            "as above, byte for byte" if same else _safe(content, max_lines),
         )
-    yield from audit_compare.parts(item, safe, reasons=reasons)
-    if body.get("changes"):
-        yield "Changed in the box", _changes(body["changes"])
-    if body.get("evidence"):
+    yield from audit_compare.parts(step, lambda content: _safe(content, max_lines))
+    if step.changes:
+        yield "Changed in the box", _changes(step)
+    if step.evidence:
         yield (
             "Evidence",
             "\n".join(
-                f"{number}  {visible_line(name)} ({size(len(content))})"
-                for number, (name, content) in enumerate(evidence(item).items(), 1)
+                f"{number}  {visible_line(file.name)} ({size(len(file.content))})"
+                for number, file in enumerate(step.evidence, 1)
             ),
         )
-    for name in body.keys() - _CASE_FIELDS:
-        yield visible_line(name), safe(_as_json(body[name]))
-    if body.get("rationale"):
-        yield _REASONS, safe(str(body["rationale"]))
+    if step.canned:
+        yield (
+            "What the agent may be told, as a line of the note",
+            "\n".join(visible_line(line) for line in step.canned),
+        )
 
 
-def _earlier(step: Mapping[str, Any]) -> str:
+def _earlier(step: Earlier) -> str:
     """Return an earlier step in one line."""
-    told = f"{step.get('step')}  {step.get('kind')}  {step.get('status')}"
-    if step.get("payload"):
-        told += f"  {_headline(str(step['payload']))}"
-    if step.get("outcome"):
-        told += f"  → {_as_json(step['outcome'], indent=None)}"
+    told = f"{step.step}  {step.kind}  {step.status}"
+    if step.payload:
+        told += f"  {_headline(step.payload)}"
+    if step.outcome:
+        told += f"  → {_as_json(step.outcome, indent=None)}"
     return visible_line(told, max_columns=300)
 
 
@@ -197,25 +209,16 @@ def _headline(text: str) -> str:
     return first[:120] + ("…" if rest or len(first) > 120 else "")
 
 
-def _changes(changes: list[Mapping[str, Any]]) -> str:
-    lines = []
-    for change in changes[:_MOST_CHANGES]:
-        length = change.get("size_bytes")
-        lines.append(
-            visible_line(f"{change.get('what')} {change.get('path')}")
-            + (f" ({size(length)})" if isinstance(length, int) else "")
-        )
-    if len(changes) > _MOST_CHANGES:
-        lines.append(f"‹… {len(changes) - _MOST_CHANGES:,} paths not shown›")
+def _changes(step: StepView) -> str:
+    lines = [
+        visible_line(f"{change.what} {change.path}")
+        + ("" if change.size_bytes is None else f" ({size(change.size_bytes)})")
+        for change in step.changes[:_MOST_CHANGES]
+    ]
+    if len(step.changes) > _MOST_CHANGES:
+        lines.append(f"‹… {len(step.changes) - _MOST_CHANGES:,} paths not shown›")
     return "\n".join(lines)
 
 
 def _as_json(value: Any, indent: int | None = 2) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False, default=str)
-
-
-def _decoded(encoded: str) -> bytes:
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise BadInput("the item holds bytes that are not base64") from exc

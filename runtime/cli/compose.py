@@ -156,6 +156,8 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
             desk,
             wants=wants,
             compares=settings.compares,
+            score=audit.score,
+            decision=audit.decision,
         )
     return PersonAuditor(settings.name, settings.timeout_seconds, desk, wants=wants)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import trio
 import typer
 
+from monastery.auditor.desk.views import step_view
 from monastery.runtime import tend
 from monastery.runtime.cli import again, audit_answers, audit_view, output
 from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
@@ -12,6 +13,7 @@ from monastery.runtime.cli.rendering import NoDesk, executors, rendering
 from monastery.runtime.cli.run import recorded_project
 from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput
+from monastery.runtime.people import question_of
 from monastery.runtime.records import Item
 from monastery.runtime.rows import RunRow
 from monastery.runtime.store import Store
@@ -54,7 +56,7 @@ def resolve(
             return
         status, text = ("done", done) if done is not None else ("failed", failed)
         name = audit_answers.login_name() if by is None else by
-        body = audit_answers.report(item, status, text or "")
+        body = audit_answers.report(question_of(item), status, text or "")
         answer = audit_answers.signed(item, name, body)
         store.answer(answer)
         if json:
@@ -97,6 +99,7 @@ def _show(store: Store, row: RunRow, item: Item, *, json: bool) -> None:
         shown: dict[str, Any] = audit_view.line(store.item(item.id), "open")
         output.as_json({**shown, "body": item.body})
         return
-    output.console().print(audit_view.page(item, width=None, max_lines=400), soft_wrap=True)
+    step = step_view(item, question_of(item))
+    output.console().print(audit_view.page(step, None, width=None, max_lines=400), soft_wrap=True)
     command = f"monastery resolve {row.run}{again.home_option(store)} --done TEXT"
     output.line(visible_line(f"say: {command}, or --failed TEXT"))

@@ -11,6 +11,7 @@ import typer
 
 from monastery.runtime import project_file
 from monastery.runtime.cli import again, compose, many, output, summary
+from monastery.runtime.cli.audit_seat import strangers
 from monastery.runtime.cli.home import HomeOption, find, find_run
 from monastery.runtime.cli.progress import Progress
 from monastery.runtime.cli.runs import steps_over
@@ -174,6 +175,11 @@ def _live(store: Store, row: RunRow, loaded: Loaded, *, quiet: bool, leaves: boo
         with output.unread_is_fine():
             output.line(f"run {row.run} {verb}: {loaded.project.name}, journal in {store.home}")
             output.line(f"goal: {visible_line(loaded.project.goal)}")
+    for name in strangers(store.home, loaded):
+        output.note(
+            f"no account is named {name!r}, whom the project asks: until there is one, whoever is"
+            " an auditor may answer; the page People of `monastery serve` takes them in"
+        )
     stop = Stop()
     try:
         trio.run(_until_stopped, store.home, row, loaded, progress, stop, leaves)

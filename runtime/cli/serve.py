@@ -11,15 +11,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import trio
 import typer
 
-from monastery.runtime.cli import audit_answers, output
+from monastery.runtime.cli import again, audit_answers, output
 from monastery.runtime.cli.home import HomeOption, find
 from monastery.runtime.cli.stopping import INTERRUPTED
 from monastery.runtime.desk_book import DeskBook
+from monastery.runtime.display import visible_line
 from monastery.runtime.errors import BadInput, Unfit
 from monastery.runtime.people import ROLES, Person
 
@@ -86,6 +88,22 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    email: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Write to this address when something new waits; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    mail_server: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The mail server for --email: YAML with the fields of steps.email.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     json: output.JsonOption = False,
 ) -> None:
@@ -94,7 +112,9 @@ def serve(
     Prints a link that signs in once, as whoever started it, with every role; others are taken in on
     the page People. Without --host nobody but this machine's users can reach it.
     """
-    tellers = _tellers(notify, webhook)
+    from monastery.auditor.desk.clerk import Clerk
+
+    tellers = [*_tellers(notify, webhook), *_mailers(email or [], mail_server)]
     starter = audit_answers.login_name() if by is None else by
     with DeskBook.open(find(home), create=False) as book, closing(_listen(host, port)) as listener:
         where = _address(listener)
@@ -107,6 +127,12 @@ def serve(
         else:
             output.line(f"the desk is at {base}/")
             output.line(f"sign in as {starter}, once: {link}")
+        strangers = Clerk(book).strangers()
+        if strangers:
+            output.note(
+                f"no account for {visible_line(', '.join(strangers))}, for whom steps wait: until"
+                " there is, whoever is an auditor may answer; the page People takes them in"
+            )
         if not _is_loopback(host) and not https:
             output.note(
                 f"{host} can be reached from elsewhere, and what is sent is not encrypted;"
@@ -146,6 +172,21 @@ def _tellers(command: str | None, variable: str | None) -> "list[Teller]":
             raise BadInput(f"--webhook: ${variable} holds no address; export it before")
         found.append(by_webhook(address))
     return found
+
+
+def _mailers(addresses: Sequence[str], server: Path | None) -> "list[Teller]":
+    """Return what tells people by email, if anyone is to be told so.
+
+    Raises:
+        BadInput: One option is there without the other, or cannot be used.
+    """
+    if bool(addresses) != (server is not None):
+        raise BadInput("--email and --mail-server go together: whom to write to, and by what")
+    if server is None:
+        return []
+    from monastery.runtime.cli.notice_mail import by_email
+
+    return [by_email(server, addresses)]
 
 
 def _welcome(book: DeskBook, starter: str) -> str:
@@ -204,6 +245,7 @@ async def _serve(
             names=names,
             desk=str(book.home.resolve()),
             secure=secure,
+            waking=partial(again.waking, book),
             beside=[partial(notify, office, told.url, told.tellers)] if told.tellers else [],
         )
         await hypercorn.trio.serve(

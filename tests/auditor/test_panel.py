@@ -7,6 +7,7 @@ import pytest
 from monastery.auditor.agreement import alpha
 from monastery.auditor.known import corrected, recall
 from monastery.auditor.panel import Ballot, examine
+from monastery.runtime.cli import agreement
 from monastery.runtime.errors import BadInput
 from monastery.runtime.records import AuditorDecision
 
@@ -146,3 +147,20 @@ def test_no_votes_make_an_empty_panel() -> None:
     panel = examine([])
     assert (panel.items, panel.members, panel.disputed) == (0, (), ())
     assert all(one.alpha.value is None for one in panel.agreement)
+
+
+def test_an_estimate_that_did_not_settle_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the numbers and in a line of the command; where nothing is estimated there is no word."""
+    votes = [
+        ballot(f"{item}", auditor, "approve" if item % number else "reject", 0.5)
+        for item in range(1, 13)
+        for number, auditor in ((2, "ann"), (3, "bob"), (4, "cy"))
+    ]
+    told = {}
+    for rounds in (1, 2000):
+        panel = examine(votes, rounds=rounds)
+        told[panel.settled] = panel
+        agreement._print(panel, 1)
+        assert (agreement.UNSETTLED in capsys.readouterr().out) == (panel.settled is False)
+    assert told.keys() == {True, False}
+    assert examine([one for one in votes if one.auditor != "cy"]).settled is None

@@ -40,8 +40,8 @@ def _said(decision: str, score: float, **more: Any) -> dict[str, Any]:
     return {"decision": decision, "score": score, **more}
 
 
-async def _judge(desk: Seats, box: Any, votes: int = 2) -> Vote:
-    panel = PanelAuditor("reviewers", votes, 0.4, 60.0, desk, now=lambda: NOW)
+async def _judge(desk: Seats, box: Any, votes: int = 2, **rules: Any) -> Vote:
+    panel = PanelAuditor("reviewers", votes, 0.4, 60.0, desk, now=lambda: NOW, **rules)
     return await panel.judge(desk.case, box)
 
 
@@ -57,6 +57,20 @@ async def test_votes_that_agree_are_the_mean_and_the_most_careful(case: Case, bo
     questions = [question_of(item) for item in desk.items]
     assert {one.opinion for one in questions} == {f"{case.item}.reviewers"}
     assert all(one.panel and one.asked == "reviewers" for one in questions)
+
+
+async def test_seats_come_together_by_the_projects_rules(case: Case, box: Any) -> None:
+    """As auditors do: by the median, and the decision of more than half, where it says so."""
+    desk = Seats(
+        case,
+        s1=("ada", _said("approve", 0.9)),
+        s2=("bob", _said("escalate", 0.5)),
+        s3=("eve", _said("approve", 0.8)),
+    )
+    vote = await _judge(desk, box, votes=3, score="median", decision="majority")
+    assert vote == Vote("reviewers", "approve", 0.8)
+    careful = await _judge(desk, box, votes=3)
+    assert (careful.decision, careful.score) == ("escalate", pytest.approx(2.2 / 3))
 
 
 @pytest.mark.parametrize(

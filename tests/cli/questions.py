@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
+from monastery.runtime.events import Event
 from monastery.runtime.owner import this_process
 from monastery.runtime.records import Item, ItemId, RunId
 from monastery.runtime.rows import Append, CloseItem, Entry, PutItem, RowChange
@@ -40,7 +43,23 @@ class Questions:
         found = self.store.answered(item.id)
         return None if found is None else dict(found.body)
 
+    def said(self, item: Item) -> dict[str, Any] | None:
+        """Return the answer to a question without the ballots that made it."""
+        body = self.answer(item)
+        if body is not None:
+            del body["desk"]
+        return body
+
+    def record(self, event: Event) -> None:
+        """Write an event into the run's journal, as its run would."""
+        row = self.store.run(RUN)
+        body = {"v": 2, "seq": row.seq, "at": datetime.now(UTC), "event": event.model_dump()}
+        self._append(msgspec.json.encode(body), [])
+
     def _change(self, change: RowChange) -> None:
+        self._append(b"{}", [change])
+
+    def _append(self, body: bytes, changes: list[RowChange]) -> None:
         row = self.store.run(RUN)
         refusals = self.store.append(
             [
@@ -50,8 +69,8 @@ class Questions:
                     epoch=row.epoch,
                     seq=row.seq,
                     head=row.head,
-                    entries=[Entry(row.seq, hashlib.sha256(row.head).digest(), b"{}")],
-                    changes=[change],
+                    entries=[Entry(row.seq, hashlib.sha256(row.head).digest(), body)],
+                    changes=changes,
                 )
             ]
         )

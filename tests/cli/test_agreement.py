@@ -9,6 +9,8 @@ import trio
 
 from monastery.runtime.records import RunId, Vote
 from tests.cli.conftest import Cli
+from tests.desk.test_record import judge, settle
+from tests.desk.world import World
 from tests.runtime.world import SetAuditor, Small, notes
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -112,6 +114,29 @@ def test_several_runs_are_one_panel(cli: Cli, run: RunId) -> None:
     assert alone.startswith("2 votes on 2 steps of 1 run\n")
     assert "no step has votes of two auditors: whether they agree cannot be told" in alone
     assert "SENSITIVITY" not in alone
+
+
+def test_persuasion_and_what_is_left_out_are_told(cli: Cli) -> None:
+    """Of who voted twice on a settled step; an open one is counted and no more is said of it."""
+    world = World(cli.folder / ".monastery")
+    settle(world, judge(world, 1, ("reject", 0.25), ("approve", 0.95)), 1, 0.25)
+    settle(world, judge(world, 2, ("approve", 0.75), ("approve", 0.85)), 2, 0.75)
+    judge(world, 3, ("terminate", 0.0123), ("reject", 0.5))
+    world.book.close()
+    world.questions.store.close()
+    out = cli("agreement", "--persuasion").out
+    row = next(line for line in out.splitlines() if line.startswith("ada"))
+    # Student's t with one degree of freedom: 12.706 times .3.
+    assert row.split() == ["ada", "2", "+0.40", "(-3.41", "to", "+4.21)", "1", "0", "0"]
+    assert "left out: 1 audited step, of which someone may still be asked" in out
+    assert "ALPHA" not in out
+    whole = cli("agreement").out
+    assert row in whole
+    assert whole.startswith("2 votes on 2 steps of 1 run\n")
+    told = cli("agreement", "--json")
+    assert "0.0123" not in told.out
+    assert (told.json["hidden"], told.json["settled"]) == (1, None)
+    assert told.json["persuasion"][0]["differences"] == pytest.approx([0.7, 0.1])
 
 
 def test_bad_input_is_one_line(cli: Cli, run: RunId, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from monastery.runtime.records import Item
 from tests.cli.questions import RUN, Questions, question
+from tests.desk.test_api import SHEET, STEP
 
 MONASTERY = [sys.executable, "-m", "monastery.runtime.cli.main"]
 
@@ -74,7 +75,6 @@ def test_list_of_nothing(questions: Questions) -> None:
 def test_show_makes_everything_visible(questions: Questions) -> None:
     """What the agent wrote, in any field, reaches the terminal without a character that acts."""
     evil = "\x1b]0;owned\x07\u202e\u200b\r"
-    others: dict[str, Any] = {f"other{evil}": evil, "for": evil}
     item = question(
         payload=f"ls{evil}".encode(),
         rationale=f"why{evil}",
@@ -86,7 +86,6 @@ def test_show_makes_everything_visible(questions: Questions) -> None:
             {"step": 1, "kind": evil, "status": "done", "payload": evil, "outcome": {evil: 1}}
         ],
         settings={evil: evil},
-        **others,
     )
     questions.put(item)
     for words in (["show", item.id], ["show", item.id, "--full"], ["list"]):
@@ -94,19 +93,19 @@ def test_show_makes_everything_visible(questions: Questions) -> None:
         assert not set("\x1b\x07\r\u202e\u200b") & set(shown)
         assert "‹U+001B›" in shown
     shown = audit(questions, "show", item.id).stdout.decode()
-    for part in ("ls‹", "why‹", "goal‹", "kind‹", "name‹", "path‹", "other‹"):
+    for part in ("ls‹", "goal‹", "kind‹", "name‹", "path‹"):
         assert part in shown
 
 
 def test_show_puts_the_agents_words_behind_a_bar(questions: Questions) -> None:
     """A payload cannot pass for a heading of ours, and the agent's reasons come last."""
-    item = questions.put(question(payload=b"ls\nWhat the agent says for it (unchecked)\nfine"))
+    title = "What the agent says for it (unchecked)"
+    item = questions.put(question("gate", payload=f"ls\n{title}\nfine".encode()))
     shown = audit(questions, "show", item.id).stdout.decode()
     assert shown.count("because it is late") == 1
     lines = shown.splitlines()
-    title = "What the agent says for it (unchecked)"
     assert [line for line in lines if title in line] == [f"│ {title}", title]
-    assert [line for line in lines if line][-1] == "│ because it is late"
+    assert lines.index("│ because it is late") > lines.index("│ fine")
 
 
 def test_show_says_when_bytes_differ_from_rendering(questions: Questions) -> None:
@@ -144,12 +143,78 @@ def test_show_raw_is_exact(questions: Questions) -> None:
     audit(questions, "show", item.id, "--raw", "--json", code=2)
 
 
-def test_show_json_holds_all(questions: Questions) -> None:
-    """JSON holds the whole body, in ASCII, so that nothing in it acts on a terminal."""
-    item = questions.put(question(rationale="\u202e\x1b"))
+def test_show_json_holds_what_the_desk_shows(questions: Questions) -> None:
+    """The fields of the desk's JSON form, in ASCII, so that nothing in it acts on a terminal."""
+    item = questions.put(question(goal="\u202e\x1b"))
     ended = audit(questions, "show", item.id, "--json")
     assert ended.stdout.isascii()
-    assert json.loads(ended.stdout)["body"] == item.body
+    told = json.loads(ended.stdout)
+    assert told.keys() == {"item", "state"} | SHEET
+    assert told["step"].keys() == STEP
+    assert (told["item"], told["state"], told["stage"]) == (item.id, "open", "first")
+    assert told["step"]["goal"] == "\u202e\x1b"
+    audit(questions, "score", item.id, "--decision", "approve", "--score", "1")
+    closed = json.loads(audit(questions, "show", item.id, "--json").stdout)
+    assert closed["state"] == "answered"
+    assert closed["step"] == told["step"]
+
+
+HIDDEN = ("because it is late", "THOUGHTS", "secret-model-9", "RISKY", "BOBS-NOTE", "planted")
+
+
+def test_the_first_vote_is_blind_and_the_second_is_not(questions: Questions) -> None:
+    """Nothing that blinding hides is in any answer before it, then the reasons are; both count."""
+    hidden = {"model": HIDDEN[2], "risk": "RISKY", "planted": True, "votes": ["BOBS-NOTE"]}
+    item = questions.put(question(desk={}, **hidden))
+    vote = ["score", item.id, "--by", "judge", "--decision"]
+    early = [
+        audit(questions, *words, "--by", "judge", code=code)
+        for code, *words in (
+            (0, "show", item.id),
+            (0, "show", item.id, "--json"),
+            (0, "show", item.id, "--full"),
+            (0, "next", "--json"),
+            (2, "show", item.id, "--reasons"),
+            (2, *vote[:2], "--stage", "second", "--decision", "approve", "--score", "1"),
+        )
+    ]
+    early.append(audit(questions, "list", "--json"))
+    early.append(audit(questions, *vote, "reject", "--score", "0.25", "--json"))
+    for one in early:
+        for word in HIDDEN:
+            assert word.encode() not in one.stdout + one.stderr, (one.args, word)
+    first = json.loads(early[-1].stdout)
+    assert (first["final"], first["stage"], first["again"]) == (False, "first", False)
+    assert questions.answer(item) is None
+    reasons = told(questions, "show", item.id, "--reasons", "--by", "judge")
+    assert reasons == {
+        "rationale": HIDDEN[0],
+        "rationales": [],
+        "printed_base64": "",
+        "printed_bytes": 0,
+    }
+    assert HIDDEN[0].encode() in audit(questions, "show", item.id, "--by", "judge").stdout
+    assert b"another tab" in audit(questions, *vote, "approve", "--score", "1", code=2).stderr
+    second = [*vote, "approve", "--score", "0.9", "--stage", "second", "--slip", "mine", "--json"]
+    finals = [json.loads(audit(questions, *second).stdout) for _ in range(2)]
+    assert [(one["final"], one["again"]) for one in finals] == [(True, False), (True, True)]
+    body = questions.answer(item)
+    assert body is not None
+    assert (body["decision"], body["score"]) == ("approve", 0.25)
+    assert [one["score"] for one in body["desk"]["ballots"]] == [0.25, 0.9]
+
+
+def test_what_one_has_before_them_waits_for_no_other(questions: Questions) -> None:
+    """A program takes the next, another gets none and is refused; what is skipped is for others."""
+    item = questions.put(question())
+    assert told(questions, "next", "--by", "ada")["item"] == item.id
+    assert told(questions, "next", "--by", "bob") == {"item": None}
+    assert b"someone else has it" in audit(questions, "show", item.id, "--by", "bob").stdout
+    assert told(questions, "next", "--run", RUN, "--by", "ada")["item"] == item.id
+    audit(questions, "skip", item.id, "--reason", " ", "--by", "ada", code=2)
+    audit(questions, "skip", item.id, "--reason", "mine", "--by", "ada")
+    assert told(questions, "next", "--by", "ada") == {"item": None}
+    assert told(questions, "next", "--by", "bob")["item"] == item.id
 
 
 def test_ids_may_be_shortened(questions: Questions) -> None:
@@ -180,7 +245,7 @@ def test_score_becomes_an_answer(questions: Questions, tmp_path: Path) -> None:
     words = ["--decision", "modify", "--score", "0.5", "--note", "so", "--payload", str(file)]
     given = told(questions, "score", item.id, *words, "--by", "alice")
     assert (given["item"], given["by"]) == (item.id, "alice")
-    assert questions.answer(item) == {
+    assert questions.said(item) == {
         "decision": "modify",
         "score": 0.5,
         "note": "so",
@@ -205,7 +270,7 @@ def test_gate_wants_no_score(questions: Questions) -> None:
     audit(questions, "score", item.id, "--decision", "approve", "--score", "1", code=2)
     audit(questions, "score", item.id, "--decision", "escalate", code=2)
     audit(questions, "score", item.id, "--decision", "approve", "--note", "go")
-    assert questions.answer(item) == {
+    assert questions.said(item) == {
         "decision": "approve",
         "note": "go",
         "digest": f"{1:064x}",
@@ -259,7 +324,7 @@ def test_other_questions_are_answered(
     """Deeds, questions and steps of unknown outcome get exactly the body that their asker reads."""
     item = questions.put(question(purpose))
     audit(questions, "answer", item.id, *words)
-    assert questions.answer(item) == body
+    assert questions.said(item) == body
 
 
 @pytest.mark.parametrize(
@@ -285,18 +350,12 @@ def test_nothing_counts_twice(questions: Questions) -> None:
     vote = ["--decision", "reject", "--score", "0"]
     item = questions.put(question(step=1))
     audit(questions, "score", item.id, "--decision", "approve", "--score", "1", "--by", "alice")
-    assert (
-        b"was answered by 'alice' already"
-        in audit(questions, "score", item.id, *vote, code=2).stderr
-    )
+    assert b"It has its answer already" in audit(questions, "score", item.id, *vote, code=2).stderr
     late = questions.put(question(step=2, expires_seconds=-1.0))
-    assert b"expired at" in audit(questions, "score", late.id, *vote, code=2).stderr
+    assert b"Its time is up" in audit(questions, "score", late.id, *vote, code=2).stderr
     gone = questions.put(question(step=3))
     questions.close(gone, "withdrawn")
-    assert (
-        b"no longer open: it was withdrawn"
-        in audit(questions, "score", gone.id, *vote, code=2).stderr
-    )
+    assert b"It was withdrawn" in audit(questions, "score", gone.id, *vote, code=2).stderr
     answer = questions.answer(item)
     assert answer is not None
     assert answer["decision"] == "approve"

@@ -33,7 +33,11 @@ class Late:
 async def answered(home: Path, *typed: str, seconds: float = 3600.0) -> Small:
     """Live a run of one step, and run these words of `audit` when its question is posted."""
     late = Late()
-    small = Small(home, notes("one"), auditors=[PersonAuditor("alice", seconds, late)])
+    small = Small(
+        home,
+        notes("one"),
+        auditors=[PersonAuditor("alice", seconds, late, wants={"two_votes": False})],
+    )
     late.small = small
     posted = trio.Event()
 
@@ -102,7 +106,7 @@ async def test_waiting_question_is_shown(tmp_path: Path) -> None:
         nursery.start_soon(small.live, small.new())
         await posted.wait()
         (waiting,) = await told("list")
-        body = (await told("show", waiting["item"]))["body"]
+        sheet = await told("show", waiting["item"])
         nursery.cancel_scope.cancel()
     assert (waiting["for"], waiting["kind"], waiting["state"]) == ("alice", "note", "open")
-    assert (body["rendering"], body["rationale"]) == ("one", "because of one")
+    assert (sheet["step"]["rendering"], sheet["reasons"]) == ("one", None)

@@ -111,7 +111,7 @@ def test_real_terminal(questions: Questions, screen: Callable[..., Screen], tmp_
     desk = screen("--wait", "--by", "alice", editor=str(editor))
     page = desk.expect("q quit")
     assert "│ echo ‹U+001B›[31mhello" in page
-    assert page.index("Step 1, kind command") < page.index("because it is late")
+    assert "because it is late" not in page
     desk.press("1", "│ all green")
     desk.press("m", "to think again: ")
     desk.type("0.75\n")
@@ -127,7 +127,7 @@ def test_real_terminal(questions: Questions, screen: Callable[..., Screen], tmp_
     desk.press("d", "what came of it")
     desk.type("rang\n")
     desk.expect("waiting for questions")
-    assert questions.answer(deed) == {"status": "done", "content": "rang"}
+    assert questions.said(deed) == {"status": "done", "content": "rang"}
     desk.press("q", "")
     assert desk.end()[0] == 0
 
@@ -206,7 +206,7 @@ def test_json_after_the_sitting(questions: Questions, screen: Callable[..., Scre
     code, output = desk.end()
     (told,) = json.loads(output)
     assert (code, told["item"], told["by"]) == (0, item.id, "alice")
-    assert told["body"] == {"content": "blue"}
+    assert told["body"]["content"] == "blue"
 
 
 def test_nobody_decides_unseen(questions: Questions) -> None:

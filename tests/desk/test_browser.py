@@ -377,7 +377,7 @@ def test_everything_can_be_read_and_nothing_comes_from_elsewhere(
     usual = page.get_window_size()
     page.set_window_size(500, 900)
     names = ("file", "http", "ssh", "hostile", "ask")
-    for path in ("", "people", *(f"item/{items[name].id}" for name in names)):
+    for path in ("", "people", "record", *(f"item/{items[name].id}" for name in names)):
         ada.go(path)
         for scheme, paper in (("light", "rgb(250, 248, 243)"), ("dark", "rgb(22, 24, 26)")):
             look = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}

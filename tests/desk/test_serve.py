@@ -72,6 +72,7 @@ def test_a_signal_ends_it_although_pages_are_open(home: Path) -> None:
         (["--host", "no such host"], 2, "is no address"),
         (["--notify", "no-such-program-here"], 2, "names no program"),
         (["--webhook", "NOT_SET_ANYWHERE"], 2, "$NOT_SET_ANYWHERE holds no address"),
+        (["--email", "ada@example.org"], 2, "go together"),
         (["--port", "99999"], 2, "65535"),
     ],
 )

@@ -369,5 +369,6 @@ def test_every_route_is_one_of_those_that_were_tried(world: World) -> None:
     item, api = "/item/{item}", "/api/item/{item}"
     tried = {"/", item, f"{item}/payload", f"{item}/evidence/{{number:int}}", f"{item}/vote"}
     tried |= {f"{item}/correct", f"{item}/undo", f"{item}/skip", "/people", "/events"}
+    tried |= {"/record", "/api/record", "/api/record/{item}"}  # in test_record.py
     tried |= {"/api/waiting", "/api/next", api, f"{api}/vote", f"{api}/skip"}
     assert found == tried | {"/next", "/enter", "/leave", "/static"}  # which show no question

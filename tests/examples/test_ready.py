@@ -61,10 +61,10 @@ def test_a_person_and_a_program_judge_side_by_side(tmp_path: Path) -> None:
         while running.poll() is None:
             listed = monastery(folder, "audit", "list", "--json")
             for item in json.loads(listed.stdout) if listed.returncode == 0 else []:
-                words = ["--decision", "approve", "--score", "0.8", "--by", "ada"]
-                answered += (
-                    monastery(folder, "audit", "score", item["item"], *words).returncode == 0
-                )
+                vote = ["audit", "score", item["item"], "--decision", "approve", "--score", "0.8"]
+                monastery(folder, *vote, "--by", "ada")
+                second = monastery(folder, *vote, "--by", "ada", "--stage", "second")
+                answered += second.returncode == 0
     assert (running.returncode, answered) == (0, 2)
     told = recorded(folder)
     assert told["outcomes"] == {"rejected": 1, "done": 1}
