@@ -41,7 +41,7 @@ def parts(item: Item, safe: Safe, *, reasons: bool) -> Iterator[tuple[str, str]]
         reasons: Whether what the agent says for each is shown; not before a first vote.
     """
     for place, one in enumerate(offers(item), 1):
-        same = f", which {one['same']} rollouts came to" if one["same"] > 1 else ""
+        same = f", which {one['same']} tries came to" if one["same"] > 1 else ""
         kind = visible_line(str(one["kind"]))
         name = f"Proposal {place} of {len(offers(item))}"
         yield f"{name}, kind {kind}{same}", safe(str(one["rendering"]))

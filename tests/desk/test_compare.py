@@ -25,7 +25,7 @@ from monastery.runtime.verify import verify
 from tests.cli.questions import compared_question
 from tests.desk.browser import LONG_SECONDS, browser
 from tests.desk.server import serving
-from tests.desk.test_browser import Sitting
+from tests.desk.test_browser import CONTRAST, Sitting
 from tests.desk.test_web import desk
 from tests.desk.world import ADA, World
 from tests.runtime.test_alternatives import proposer
@@ -125,7 +125,10 @@ def test_three_proposals_are_compared_with_the_keyboard_alone(page: Chrome, tmp_
 def test_proposals_stand_side_by_side_where_there_is_room(
     page: Chrome, tmp_path: Path, width: int, columns: int
 ) -> None:
-    """Wide: in one row. On a phone: one under the other, and nothing to scroll sideways."""
+    """Wide: in one row. On a phone: one under the other, and nothing to scroll sideways.
+
+    Text stands out as WCAG AA asks, in light and dark, also where the frame and a choice are.
+    """
     world = World(tmp_path)
     world.questions.put(compared_question())
     page.set_window_size(width, 900)
@@ -142,6 +145,16 @@ def test_proposals_stand_side_by_side_where_there_is_room(
             "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert wide <= seen
+        ada.armed()
+        ada.keys("r", "3", "j", "a", "7")
+        for scheme in ("light", "dark"):
+            look = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            page.execute_cdp_cmd("Emulation.setEmulatedMedia", look)
+            assert page.execute_script(CONTRAST) == [], scheme
+        chosen = "return [...document.querySelectorAll('.offer input:checked')].map(o => o.name)"
+        judged = [name for name in page.execute_script(chosen) if not name.startswith("view")]
+        assert judged == ["decision-1", "score-1", "decision-2", "score-2"]
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         assert [one for one in page.get_log("browser") if one["level"] == "SEVERE"] == []
     page.set_window_size(1360, 900)
     world.questions.store.close()
@@ -230,18 +243,8 @@ async def test_no_route_of_a_comparison_gives_what_blinding_hides(world: World) 
         for answer in seen:
             assert HIDDEN not in f"{answer.headers}\n{answer.text}", answer.request.url
         found = [answer.status_code for answer in seen]
-        assert found == [
-            200,
-            200,
-            200,
-            404,
-            404,
-            *[404, 200, 200, 200, 404],
-            *[404, 200, 404] * 3,
-        ] + [
-            422,
-            422,
-        ]
+        payloads, evidence = [404, 200, 200, 200, 404], [404, 200, 404] * 3
+        assert found == [200, 200, 200, 404, 404, *payloads, *evidence, 422, 422]
         assert seen[6].content == b"echo hello\n"
         assert "2 of 3 proposals were judged" in seen[-2].text
         assert 'value="7"' not in seen[-1].text
