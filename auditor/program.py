@@ -45,7 +45,7 @@ class CommandResult(NamedTuple):
 
 
 class Alternative:
-    """One of several proposals for the same moment; `same` is how many rollouts came to it."""
+    """One of several proposals for the same moment; `same` is how many tries came to it."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.fields = fields

@@ -123,7 +123,7 @@ def _core(case: Case) -> dict[str, Any]:
 
 
 def _offered(one: Shown) -> dict[str, Any]:
-    """Return one of several proposals; `same` is how many rollouts came to it."""
+    """Return one of several proposals; `same` is how many tries came to it, live or not."""
     judged = _judged(one.proposal, one.rendering, one.settings)
     return judged | {"same": len(one.names)}
 

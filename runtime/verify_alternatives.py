@@ -117,7 +117,7 @@ class _Check:
         return ""
 
     def _shown_otherwise(self, one: SegmentStory, event: AuditShown) -> str:
-        order = [] if one.ordered is None else one.ordered.order
+        order = [] if one.ordered is None or len(one.ordered.order) == 1 else one.ordered.order
         try:
             case = msgspec.json.decode(self._store.blob(event.case.ref))
             offered = [
@@ -125,9 +125,9 @@ class _Check:
             ]
             wanted = [(self._payload(one, names[0]), len(names)) for names in order]
         except Erased:
-            self.unread += 1
+            self.unread += bool(order)
             return ""
-        if offered != (wanted if len(wanted) > 1 else []):
+        if offered != wanted:
             return f"what was shown of {one.id} is not its alternatives in their order"
         return ""
 

@@ -55,7 +55,7 @@ class Offer:
     """One of several proposals for the same moment; which of them is live it does not know.
 
     Attributes:
-        same: How many rollouts came to it.
+        same: How many tries came to it, live or not.
     """
 
     kind: str

@@ -34,7 +34,7 @@ def parts(step: StepView, safe: Safe) -> Iterator[tuple[str, str]]:
         safe: Makes an agent's text safe to show.
     """
     for place, one in enumerate(step.alternatives, 1):
-        same = f", which {one.same} rollouts came to" if one.same > 1 else ""
+        same = f", which {one.same} tries came to" if one.same > 1 else ""
         name = f"Proposal {place} of {len(step.alternatives)}"
         yield f"{name}, kind {visible_line(one.kind)}{same}", safe(one.rendering)
         about = [f"{each.what} {each.path}" for each in one.changes]

@@ -13,6 +13,8 @@ from monastery.runtime.cli import telling
 from monastery.runtime.cli.clock import Clock
 from monastery.runtime.cli.output import console, seconds, unread_is_fine
 from monastery.runtime.events import (
+    AlternativesOrdered,
+    AlternativeStarted,
     AuditDrawn,
     BoxStarted,
     GateDecided,
@@ -132,6 +134,10 @@ class Progress:
             case ProposalFrozen():
                 doing = "frozen"
             case AuditDrawn() as event if event.audited:
+                doing = "being audited"
+            case AlternativeStarted() as event:
+                doing = f"rolling out an alternative ({event.alternative.rpartition('+')[2]})"
+            case AlternativesOrdered():
                 doing = "being audited"
             case ItemPosted():
                 doing = "waiting for a person"

@@ -22,6 +22,7 @@ COUNTS = ("events_lost", "steps_lost", "steps_twice", "wrong_verdicts", "boxes_l
 
 ONCE = ("proposal.frozen", "audit.drawn", "audit.scored", "audit.unmeasured", "reward.issued")
 ONCE += ("gate.decided", "step.started", "step.unresolved", "step.completed")
+ONCE += ("alternative.proposed", "alternative.ended", "alternatives.ordered")
 RESULTS = ("audit.scored", "audit.unmeasured")
 CHAIN = ("proposal.frozen", "audit.drawn", "gate.decided", "step.started", "step.completed")
 """Of these each that is there comes after the ones before it."""
@@ -155,7 +156,7 @@ def ordered(journal: Journal, expected: Expected) -> list[Fault]:
     for event in journal.events:
         segment = event.body.get("segment", "")
         if event.type in ONCE:
-            counted[event.type, segment] += 1
+            counted[event.type, event.body.get("alternative") or segment] += 1
         elif event.type == "audit.voted":
             counted[event.type, segment, event.body["auditor"]] += 1
         elif event.type == "item.posted":

@@ -14,8 +14,8 @@ from tests.desk.world import SECRETS, World
 
 SHEET = {"step", "stage", "last", "reasons", "mine", "until"}
 STEP = {"item", "purpose", "kind", "step", "goal", "rendering", "payload_base64", "settings"}
-STEP |= {"evidence", "changes", "earlier", "reason", "canned"}
-STEP |= {"created", "deadline", "alternatives"}
+STEP |= {"evidence", "changes", "earlier", "reason", "canned", "alternatives"}
+STEP |= {"created", "deadline"}
 
 
 class Program:

@@ -25,7 +25,8 @@ from monastery.runtime.verify import verify
 from tests.cli.questions import compared_question
 from tests.desk.browser import LONG_SECONDS, browser
 from tests.desk.server import serving
-from tests.desk.test_browser import Sitting
+from tests.desk.test_browser import CONTRAST, Sitting
+from tests.desk.test_web import desk
 from tests.desk.world import ADA, World
 from tests.runtime.test_alternatives import proposer
 from tests.runtime.world import Small, inline
@@ -124,7 +125,10 @@ def test_three_proposals_are_compared_with_the_keyboard_alone(page: Chrome, tmp_
 def test_proposals_stand_side_by_side_where_there_is_room(
     page: Chrome, tmp_path: Path, width: int, columns: int
 ) -> None:
-    """Wide: in one row. On a phone: one under the other, and nothing to scroll sideways."""
+    """Wide: in one row. On a phone: one under the other, and nothing to scroll sideways.
+
+    Text stands out as WCAG AA asks, in light and dark, also where the frame and a choice are.
+    """
     world = World(tmp_path)
     world.questions.put(compared_question())
     page.set_window_size(width, 900)
@@ -141,6 +145,16 @@ def test_proposals_stand_side_by_side_where_there_is_room(
             "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert wide <= seen
+        ada.armed()
+        ada.keys("r", "3", "j", "a", "7")
+        for scheme in ("light", "dark"):
+            look = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            page.execute_cdp_cmd("Emulation.setEmulatedMedia", look)
+            assert page.execute_script(CONTRAST) == [], scheme
+        chosen = "return [...document.querySelectorAll('.offer input:checked')].map(o => o.name)"
+        judged = [name for name in page.execute_script(chosen) if not name.startswith("view")]
+        assert judged == ["decision-1", "score-1", "decision-2", "score-2"]
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         assert [one for one in page.get_log("browser") if one["level"] == "SEVERE"] == []
     page.set_window_size(1360, 900)
     world.questions.store.close()
@@ -204,6 +218,62 @@ def test_a_sheet_tells_every_proposal_alike_and_no_reasons_before_the_vote(world
     second = plain(world.take(ADA, compared_question()))
     assert second["reasons"]["rationales"] == [f"because of {one}" for one in ("a", "bb", "ccc")]
     assert second["reasons"]["printed_bytes"] == 0
+
+
+def fields(*scores: float, decision: str = "approve", **more: str) -> dict[str, str]:
+    """Return what the page's form sends."""
+    sent = {"places": str(len(scores))}
+    for place, score in enumerate(scores, 1):
+        sent |= {f"decision-{place}": decision, f"score-{place}": f"{score:g}"}
+    return sent | more
+
+
+async def test_no_route_of_a_comparison_gives_what_blinding_hides(world: World) -> None:
+    """Before the first vote no reasons leave, and never a word of which proposal is live."""
+    item = compared_question()
+    async with desk(world) as client:
+        client.sign_in("eve", "auditor")
+        paths = ["", "?full", "?undo", "/payload", "/evidence/1"]
+        paths += [f"/proposal/{place}/payload" for place in range(5)]
+        paths += [f"/proposal/{place}/evidence/{one}" for place in range(1, 4) for one in (0, 1, 2)]
+        seen = [await client.get(f"/item/{item.id}{path}") for path in paths]
+        world.pass_seconds(5)
+        seen.append(await client.vote(item, **fields(0.1, 0.5)))
+        seen.append(await client.vote(item, **fields(0.1, 0.5, 7)))
+        for answer in seen:
+            assert HIDDEN not in f"{answer.headers}\n{answer.text}", answer.request.url
+        found = [answer.status_code for answer in seen]
+        payloads, evidence = [404, 200, 200, 200, 404], [404, 200, 404] * 3
+        assert found == [200, 200, 200, 404, 404, *payloads, *evidence, 422, 422]
+        assert seen[6].content == b"echo hello\n"
+        assert "2 of 3 proposals were judged" in seen[-2].text
+        assert 'value="7"' not in seen[-1].text
+        world.pass_seconds(5)
+        assert (await client.vote(item, **fields(0.1, 0.5, 0.9))).status_code == 303
+        second = (await client.get(f"/item/{item.id}")).text
+        assert second.count(HIDDEN) == 3
+        client.sign_in("roy", "runner")
+        assert (await client.get(f"/item/{item.id}/proposal/1/payload")).status_code == 403
+
+
+async def test_a_comparison_is_taken_back_as_any_answer(world: World) -> None:
+    """The scores of the first vote stay; the decisions are the correction's."""
+    item = compared_question()
+    async with desk(world) as client:
+        client.sign_in("eve", "auditor")
+        for stage in ("first", "second"):
+            await client.get(f"/item/{item.id}")
+            world.pass_seconds(5)
+            sent = await client.vote(item, stage, **fields(0.1, 0.5, 0.9))
+            assert sent.status_code == 303
+        assert (await client.post(f"/item/{item.id}/undo")).status_code == 303
+        page = (await client.get(f"/item/{item.id}?undo")).text
+        assert page.count('name="score-3"') == 11
+        told = fields(1.0, 1.0, 1.0, decision="reject", slip="another")
+        assert (await client.post(f"/item/{item.id}/correct", **told)).status_code == 303
+    assert (
+        world.answer(item)["alternatives"] == said(0.1, 0.5, 0.9, decision="reject")["alternatives"]
+    )
 
 
 def _attributes(page: Chrome) -> list[str]:

@@ -371,4 +371,7 @@ def test_every_route_is_one_of_those_that_were_tried(world: World) -> None:
     tried |= {f"{item}/correct", f"{item}/undo", f"{item}/skip", "/people", "/events"}
     tried |= {"/record", "/api/record", "/api/record/{item}"}  # in test_record.py
     tried |= {"/api/waiting", "/api/next", api, f"{api}/vote", f"{api}/skip"}
+    # Those of several proposals are tried in `test_compare`.
+    tried |= {f"{item}/proposal/{{place:int}}/payload"}
+    tried |= {f"{item}/proposal/{{place:int}}/evidence/{{number:int}}"}
     assert found == tried | {"/next", "/enter", "/leave", "/static"}  # which show no question

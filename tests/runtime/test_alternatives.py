@@ -306,6 +306,48 @@ async def test_a_crash_in_the_middle_rolls_out_only_what_is_not_recorded(
     assert False not in found.values()
 
 
+async def test_what_a_rollout_did_before_a_stop_is_in_no_item(tmp_path: Path) -> None:
+    """It led to no proposal: its call stays in the record and the budget, and teaches nothing."""
+
+    class Crash(BaseException):
+        pass
+
+    world = small(
+        tmp_path, proposer("a", "bb", "ccc", model=True), Compares(), count=2, policy=Echo()
+    )
+    row = world.new()
+    crashed = []
+
+    def watch(record: Any) -> None:
+        if getattr(record.event, "alternative", None) and record.event.type == "model.called":
+            crashed.append(record)
+            if len(crashed) == 1:
+                raise Crash
+
+    world.watch = watch
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - a group around ours
+        await world.live(row)
+    await world.live(world.claim(row.run))
+    with Store.open(tmp_path) as store:
+        items = [item for item in training_items(store, row.run) if not item.live]
+    assert [[one.response["said"] for one in item.trainable.answers] for item in items] == [["ccc"]]
+    assert len(world.events("model.called")) == 3
+    assert verdicts(tmp_path, row.run)["alternatives"]
+
+
+async def test_one_auditor_of_two_who_judges_the_live_one_alone_leaves_the_others_unmeasured(
+    tmp_path: Path,
+) -> None:
+    """Scores of one person are not compared with the means of two."""
+    world = small(tmp_path, proposer("a", "bb"), Compares(), count=2)
+    world.auditors = [*world.auditors, SetAuditor(Vote("alone", "approve", 0.9), name="alone")]
+    row = world.new()
+    assert (await world.live(row)).success
+    earned = [(one.alternative, one.score) for one in world.events("reward.issued")]
+    assert earned == [(None, pytest.approx(0.5))]
+    assert verdicts(tmp_path, row.run)["boundary"]
+
+
 async def test_without_a_copy_of_the_boundary_the_live_one_is_audited_alone(
     tmp_path: Path,
 ) -> None:

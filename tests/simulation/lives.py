@@ -83,6 +83,8 @@ class _Lives:
         self.told: list[Event] = []
         self.lived = Lived(self.run)
         audit = {"rate": 0.6, "mode": "blocking" if self.outside.blocking else "deferred"}
+        if self.outside.blocking and self.outside.by("alternatives").random() < 0.3:
+            audit["alternatives"] = 2
         project = Project.model_validate(
             {
                 "name": "simulated",
