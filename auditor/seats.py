@@ -12,10 +12,10 @@ from typing import Any
 import trio
 
 from monastery.auditor.votes import parse_vote
-from monastery.runtime.cases import shown
+from monastery.runtime.cases import name_of, shown
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.ports import Desk, Forkable
-from monastery.runtime.records import Answer, Case, Item, ItemId, RunId, Vote
+from monastery.runtime.records import Answer, Case, Item, RunId, Vote
 
 _CAREFUL = ("approve", "modify", "reject", "escalate", "terminate")
 """Decisions from the least to the most careful."""
@@ -86,7 +86,7 @@ class PanelAuditor:
         now = self._now()
         answer = await self._desk.ask(
             Item(
-                id=ItemId(f"{case.item}.{self.name}.{seat}"),
+                id=name_of(case, f"{case.item}.{self.name}.{seat}", self._wants),
                 run=RunId(case.proposal.segment.rpartition(".")[0]),
                 purpose="audit",
                 created=now,

@@ -63,6 +63,8 @@ class Question:
         opinion: Questions of one opinion want different people.
         barred: People who may not answer: they have had their say.
         role: What one must be to answer, where the purpose alone does not say it.
+        planted: How often a planted question takes its place at first.
+        floor: Below which recall of planted questions votes on it are held; 0 holds none.
     """
 
     item: ItemId
@@ -80,6 +82,8 @@ class Question:
     opinion: str = ""
     barred: tuple[str, ...] = ()
     role: Role | None = None
+    planted: float = 0.0
+    floor: float = 0.0
 
 
 State = Literal["open", "answered", "expired", "withdrawn"]
@@ -154,6 +158,7 @@ def question_of(item: Item) -> Question:
     """
     wants = item.body.get("desk", {})
     step = item.body.get("step")
+    planted = wants.get("planted", {})
     return Question(
         item=item.id,
         run=item.run,
@@ -170,4 +175,6 @@ def question_of(item: Item) -> Question:
         opinion=str(wants.get("opinion", "")),
         barred=tuple(map(str, wants.get("not", ()))),
         role=wants["role"] if wants.get("role") in ROLES else None,
+        planted=float(planted.get("rate", 0.0)),
+        floor=float(planted.get("floor", 0.0)),
     )

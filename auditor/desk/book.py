@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from monastery.runtime.people import Ballot, Claim, Pass, Person, Skip, Standing
+from monastery.runtime.planted import Held, Judged, Planted, Standin
 from monastery.runtime.records import Answer, Item, ItemId
 
 
@@ -106,6 +107,70 @@ class Book(Protocol):
 
     def skipped(self, person: str) -> frozenset[ItemId]:
         """Return what a person passed over."""
+        ...
+
+    def log(self, at: datetime, what: str, **told: Any) -> None:
+        """Append to the log of planted questions."""
+        ...
+
+    def planting_seed(self) -> bytes | None:
+        """Return the seed of the draws of planted questions."""
+        ...
+
+    def put_planting_seed(self, seed: bytes) -> None:
+        """Keep a seed, the only one."""
+        ...
+
+    def drop_planting_seed(self) -> None:
+        """Forget the seed."""
+        ...
+
+    def has_drawn(self, item: ItemId, person: str) -> bool:
+        """Whether it was drawn already if a planted question comes before this one."""
+        ...
+
+    def put_drawn(self, item: ItemId, person: str, planted: bool) -> None:
+        """Note a draw."""
+        ...
+
+    def segments_of(self, person: str) -> set[str]:
+        """Return the segments whose proposals a person has voted on."""
+        ...
+
+    def planted_before(self, person: str) -> set[str]:
+        """Return what tells the proposals apart that a person was handed planted."""
+        ...
+
+    def is_planted(self, item: ItemId) -> bool:
+        """Whether a question is planted."""
+        ...
+
+    def put_planted(self, one: Planted) -> None:
+        """Write a planted question."""
+        ...
+
+    def standins(self, person: str) -> list[Standin]:
+        """Return the planted questions that wait for a person, the oldest first."""
+        ...
+
+    def reveal(self, now: datetime) -> None:
+        """Reveal what is known of every planted question that nobody can judge any more."""
+        ...
+
+    def judged(self, person: str | None = None) -> list[Judged]:
+        """Return the planted questions that a person judged, or all."""
+        ...
+
+    def hold_vote(self, one: Held) -> None:
+        """Keep a vote from its run, for an adjudicator to decide."""
+        ...
+
+    def held_vote(self, item: str) -> Held | None:
+        """Return the vote on a question that is held."""
+        ...
+
+    def held_votes(self) -> dict[str, str]:
+        """Return whose vote is held on which question."""
         ...
 
     def person(self, name: str) -> Person | None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from monastery.auditor.desk import ballots, rules, views
 from monastery.auditor.desk.book import Book
+from monastery.auditor.desk.planting import Planter, Shelf
 from monastery.auditor.desk.rules import Caller, Refused
 from monastery.auditor.desk.views import Sheet
 from monastery.runtime.people import Ballot, Claim, Person, Question, Skip, Standing
@@ -46,6 +47,7 @@ class _Facts:
     account: Callable[[str], Person | None]
     sits: Callable[[str], bool]
     claim: Callable[[ItemId], Claim | None]
+    held: Callable[[ItemId], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +59,35 @@ class _Read:
     waiting: list[Standing]
     claims: dict[ItemId, Claim]
     people: dict[str, Person]
+    held: dict[str, str]
 
 
 class Queue:
-    """One book's questions."""
+    """One book's questions.
 
-    def __init__(self, book: Book, hours: Hours | None = None) -> None:
+    Args:
+        book: The rows.
+        hours: How long things last.
+        shelf: Proposals of which it is known whether they are good; None plants nothing.
+    """
+
+    def __init__(
+        self, book: Book, hours: Hours | None = None, shelf: Shelf | None = None
+    ) -> None:
         self.book = book
         self.hours = hours or Hours()
+        self.planter = None if shelf is None else Planter(book, shelf)
         self._read: _Read | None = None
 
-    def next(self, caller: Caller, now: datetime) -> ItemId | Refused:
-        """Claim the oldest question that the caller may answer; one that they have comes first."""
+    def next(self, caller: Caller, now: datetime, *, by_hand: bool = False) -> ItemId | Refused:
+        """Claim the oldest question that the caller may answer; one that they have comes first.
+
+        Args:
+            caller: Who asks.
+            now: The time.
+            by_hand: Whether eyes and fingers have a part in it: a program is handed nothing that is
+                planted.
+        """
         with self.book.turn():
             for claim in self.book.claims(caller.name):
                 if self._refusal(claim.item, caller, now) is None:
@@ -78,6 +97,8 @@ class Queue:
             for standing in self.book.waiting():
                 item = standing.question.item
                 if item not in skipped and self._why_not(standing, caller, now) is None:
+                    if by_hand and self.planter is not None:
+                        item = self.planter.before(standing.question, caller.name, now) or item
                     self._claim(item, caller, now)
                     return item
         return Refused("nothing", "Nothing waits for you.")
@@ -107,13 +128,22 @@ class Queue:
         self, waiting: Iterable[Standing], caller: Caller, now: datetime, facts: "_Facts"
     ) -> int:
         skipped = self.book.skipped(caller.name)
+        planted = [
+            one
+            for one in self.book.standins(caller.name)
+            if one.standing.question.item not in skipped
+            and self._why_not(one.standing, caller, now, facts) is None
+        ]
+        # A planted question is counted in the place of the real one: taking it moves no number.
+        hidden = {one.stands_for for one in planted}
         theirs = (
             standing
             for standing in waiting
             if standing.question.item not in skipped
+            and standing.question.item not in hidden
             and self._why_not(standing, caller, now, facts) is None
         )
-        return sum(1 for _ in islice(theirs, MOST_COUNTED))
+        return min(MOST_COUNTED, len(planted) + sum(1 for _ in islice(theirs, MOST_COUNTED)))
 
     def _overview(
         self, caller: Caller, now: datetime, stale_seconds: float
@@ -131,9 +161,11 @@ class Queue:
                 list(islice(self.book.waiting(), _MOST_READ)),
                 {claim.item: claim for claim in self.book.all_claims()},
                 {person.name: person for person in self.book.people()},
+                self.book.held_votes(),
             )
         read, sits = self._read, self.book.opinions(caller.name)
-        return read.waiting, _Facts(read.people.get, sits.__contains__, read.claims.get)
+        facts = _Facts(read.people.get, sits.__contains__, read.claims.get, read.held.get)
+        return read.waiting, facts
 
     def show(self, caller: Caller, item: str, now: datetime) -> Sheet | Refused:
         """Put a question before the caller, who has it from now on, if they may."""
@@ -192,6 +224,7 @@ class Queue:
             self.book.person,
             lambda opinion: self.book.sits(opinion, caller.name) is not None,
             self.book.claim_of,
+            self._held_by,
         )
         account = facts.account(question.asked) if question.asked else None
         sits = bool(question.opinion) and facts.sits(question.opinion)
@@ -199,7 +232,10 @@ class Queue:
         mine = closed is not None and closed.why == "answered" and standing.by == caller.name
         if mine:
             return Refused("voted", "You answered it; that counts.")
-        barred = rules.barred(question, caller, account=account, sits=sits)
+        held = facts.held(question.item)
+        if held == caller.name and closed is None:
+            return rules.HELD
+        barred = rules.barred(question, caller, account=account, sits=sits, held=held is not None)
         if barred is not None and barred.why == "forbidden" and closed is None:
             return barred
         if closed is not None and closed.why == "withdrawn":
@@ -209,6 +245,10 @@ class Queue:
                     "changed", "What it asks about has changed since; it is asked anew as another."
                 )
         return closed or barred or rules.held(facts.claim(question.item), caller, now)
+
+    def _held_by(self, item: ItemId) -> str | None:
+        held = self.book.held_vote(item)
+        return None if held is None else held.person
 
     def _claim(
         self, item: ItemId, caller: Caller, now: datetime, *, shown: datetime | None = None

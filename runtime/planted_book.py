@@ -1,0 +1,286 @@
+"""Rows of planted questions, in the database of the home, and the log that is committed to.
+
+The log is a hash chain with a Merkle tree over it, as a run's journal is. When a turn in which it
+grew is over, its root is signed and kept where the runs' checkpoints are.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from monastery.runtime import planted as nouns
+from monastery.runtime.canonical import canonical, sha256
+from monastery.runtime.merkle import Frontier, leaf_hash
+from monastery.runtime.people import Question, Standing, question_of
+from monastery.runtime.planted import LOG, Held, Judged, Planted, Standin
+from monastery.runtime.records import Answer, Item, ItemId, RunId
+from monastery.runtime.rows import GENESIS, Entry
+from monastery.runtime.store import Store, raw
+
+_COLUMNS = (
+    "SELECT p.item, p.head, p.due, p.who, p.at, i.state, r.status, p.stands_for FROM planted p"
+    " LEFT JOIN items i ON i.item = p.stands_for LEFT JOIN runs r ON r.run = p.run"
+)
+_JUDGED = "item, run, person, name, head, good, why, who, at, answer, revealed"
+
+
+class PlantedRows(Store):
+    """The part of a desk's book that keeps planted questions, and votes that are held."""
+
+    def __init__(self, home: Path, connection: apsw.Connection) -> None:
+        super().__init__(home, connection)
+        self._grown: Frontier | None = None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let nobody else write until the block ends; what raises in it undoes it."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._grown = None
+        with self._transaction():
+            yield
+        if self._grown is not None:
+            self._keeper.note(LOG, self._grown.size, self._grown.root())
+
+    # The log
+
+    def log(self, at: datetime, what: str, **told: Any) -> None:
+        """Append an entry to the log."""
+        size, head, frontier = 0, GENESIS, Frontier()
+        query = "SELECT number, hash, frontier FROM planted_log ORDER BY number DESC LIMIT 1"
+        for number, digest, peaks in self._query(query, ()):
+            size, head = number + 1, raw(digest)
+            frontier = Frontier.decode(size, raw(peaks))
+        entry = {"number": size, "prev": head.hex(), "at": at.isoformat(), "type": what}
+        body = canonical(entry | told)
+        frontier = frontier.append([leaf_hash(body)])
+        self._db.execute(
+            "INSERT INTO planted_log VALUES (?, ?, ?, ?)",
+            (size, nouns.entry_hash(body), body, frontier.encode()),
+        )
+        self._grown = frontier
+
+    def planted_log(self) -> list[Entry]:
+        """Return the log as it lies on disk."""
+        rows = self._query("SELECT number, hash, body FROM planted_log ORDER BY number", ())
+        return [Entry(number, raw(digest), raw(body)) for number, digest, body in rows]
+
+    # The draw
+
+    def planting_seed(self) -> bytes | None:
+        """Return the seed of the draws, which is secret until it is dropped."""
+        for (seed,) in self._query("SELECT seed FROM planted_seed", ()):
+            return raw(seed)
+        return None
+
+    def put_planting_seed(self, seed: bytes) -> None:
+        """Keep a seed, the only one."""
+        self._db.execute("INSERT INTO planted_seed VALUES (?)", (seed,))
+
+    def drop_planting_seed(self) -> None:
+        """Forget the seed, which is revealed in the log."""
+        self._db.execute("DELETE FROM planted_seed")
+
+    def has_drawn(self, item: ItemId, person: str) -> bool:
+        """Whether it was drawn already if a planted question comes before this one."""
+        query = "SELECT TRUE FROM planted_draws WHERE item = ? AND person = ?"
+        return any(True for _ in self._query(query, (item, person)))
+
+    def put_drawn(self, item: ItemId, person: str, planted: bool) -> None:
+        """Note a draw."""
+        self._db.execute("INSERT INTO planted_draws VALUES (?, ?, ?)", (item, person, planted))
+
+    def segments_of(self, person: str) -> set[str]:
+        """Return the segments whose proposals a person has voted on."""
+        rows = self._query("SELECT DISTINCT item FROM ballots WHERE person = ?", (person,))
+        return {item.rpartition(".audit")[0] for (item,) in rows}
+
+    def planted_before(self, person: str) -> set[str]:
+        """Return what tells the proposals apart that a person was handed planted."""
+        rows = self._query("SELECT same FROM planted WHERE person = ?1 OR who = ?1", (person,))
+        return {same for (same,) in rows}
+
+    # Questions
+
+    def is_planted(self, item: str) -> bool:
+        """Whether a question is planted."""
+        return self.planted_standing(item) is not None
+
+    def put_planted(self, one: Planted) -> None:
+        """Write a planted question."""
+        self._db.execute(
+            "INSERT INTO planted (item, person, stands_for, run, head, body, printed, name, same,"
+            " good, why, sealed, salt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                one.item.id,
+                one.person,
+                one.stands_for,
+                one.item.run,
+                msgspec.json.encode(question_of(one.item)),
+                msgspec.json.encode(one.item),
+                one.printed,
+                one.name,
+                one.same,
+                one.good,
+                one.why,
+                one.sealed,
+                one.salt,
+            ),
+        )
+
+    def standins(self, person: str) -> list[Standin]:
+        """Return the planted questions that wait for a person, the oldest first."""
+        rows = self._query(f"{_COLUMNS} WHERE p.person = ? AND p.who IS NULL", (person,))
+        return [Standin(_standing(row), ItemId(row[7])) for row in rows]
+
+    def planted_standing(self, item: str) -> Standing | None:
+        """Return where a planted question stands; None when there is none of that id."""
+        for row in self._query(f"{_COLUMNS} WHERE p.item = ?", (item,)):
+            return _standing(row)
+        return None
+
+    def planted_item(self, item: str) -> Item | None:
+        """Return a planted question with all that it shows, None when it shows nothing more."""
+        for (body,) in self._query("SELECT body FROM planted WHERE item = ?", (item,)):
+            return None if body is None else msgspec.json.decode(body, type=Item)
+        return None
+
+    def planted_print(self, item: str) -> bytes | None:
+        """Return what was printed with a planted question; None when it is none."""
+        for (printed,) in self._query("SELECT printed FROM planted WHERE item = ?", (item,)):
+            return raw(printed)
+        return None
+
+    def answer_planted(self, given: Answer) -> None:
+        """Keep what somebody judged, or judged in place of it while it could be taken back."""
+        self._db.execute(
+            "UPDATE planted SET who = ?, at = ?, due = ?, answer = ? WHERE item = ?",
+            (
+                given.by,
+                given.at.isoformat(),
+                None if given.due is None else given.due.isoformat(),
+                canonical(given.body),
+                given.item,
+            ),
+        )
+        told = {name: given.body.get(name) for name in ("decision", "score")}
+        seconds = sum(one["seconds"] for one in given.body["desk"]["ballots"] if "seconds" in one)
+        self.log(given.at, "answered", item=given.item, by=given.by, seconds=seconds, **told)
+
+    def planted_answer(self, item: str) -> Answer | None:
+        """Return how a planted question was judged."""
+        query = "SELECT who, at, answer, due FROM planted WHERE item = ? AND who IS NOT NULL"
+        for who, at, body, due in self._query(query, (item,)):
+            from_then = None if due is None else datetime.fromisoformat(due)
+            given = msgspec.json.decode(body)
+            return Answer(ItemId(item), who, datetime.fromisoformat(at), given, from_then)
+        return None
+
+    # What became of them
+
+    def reveal(self, now: datetime) -> None:
+        """Reveal what is known of every planted question that nobody can judge any more."""
+        query = f"{_COLUMNS} WHERE p.revealed = 0"
+        over = []
+        for row in self._query(query, ()):
+            standing = _standing(row)
+            deadline = standing.question.deadline
+            judged = standing.due is not None and now >= standing.due
+            late = standing.due is None and deadline is not None and now > deadline
+            if judged or late or (standing.due is None and standing.state != "open"):
+                over.append(row[0])
+        for item in over:
+            query = "SELECT sealed, salt, good FROM planted WHERE item = ?"
+            for sealed, salt, good in list(self._query(query, (item,))):
+                self.log(
+                    now,
+                    "revealed",
+                    item=item,
+                    salt=raw(salt).hex(),
+                    sealed_sha256=sha256(raw(sealed)),
+                    good=bool(good),
+                )
+            # What was shown holds words of its run, which may have to be erased one day.
+            self._db.execute(
+                "UPDATE planted SET revealed = 1, body = NULL, printed = x'' WHERE item = ?",
+                (item,),
+            )
+
+    def judged(self, person: str | None = None) -> list[Judged]:
+        """Return the planted questions of a person, or of all, in the order of being judged."""
+        query = f"SELECT {_JUDGED} FROM planted"  # noqa: S608 - names of ours
+        where = "" if person is None else " WHERE who = ?"
+        rows = self._query(
+            f"{query}{where} ORDER BY at, item", () if person is None else (person,)
+        )
+        return [_judged(row) for row in rows]
+
+    def sealed_of(self, item: str) -> tuple[bytes, bytes] | None:
+        """Return what is known of a planted question, and the salt of its commitment."""
+        for sealed, salt in self._query("SELECT sealed, salt FROM planted WHERE item = ?", (item,)):
+            return raw(sealed), raw(salt)
+        return None
+
+    def planted_seen(self, run: str, item: str) -> int | None:
+        """Return the first event of a run, or answer to it, that names a planted question."""
+        query = "SELECT seq FROM events WHERE run = ? AND instr(body, ?) ORDER BY seq LIMIT 1"
+        for (seq,) in self._query(query, (run, item.encode())):
+            return int(seq)
+        for _ in self._query("SELECT item FROM answers WHERE item = ?", (item,)):
+            return -1
+        return None
+
+    # Votes that are held
+
+    def hold_vote(self, one: Held) -> None:
+        """Keep a vote from its run, for an adjudicator to decide."""
+        self._db.execute(
+            "INSERT INTO holds VALUES (?, ?, ?, ?)",
+            (one.item, one.person, one.at.isoformat(), canonical(dict(one.body))),
+        )
+        self.log(one.at, "held", item=one.item, by=one.person)
+
+    def held_vote(self, item: str) -> Held | None:
+        """Return the vote on a question that is held."""
+        query = "SELECT person, at, body FROM holds WHERE item = ?"
+        for person, at, body in self._query(query, (item,)):
+            when = datetime.fromisoformat(at)
+            return Held(ItemId(item), person, when, msgspec.json.decode(body))
+        return None
+
+    def held_votes(self) -> dict[str, str]:
+        """Return whose vote is held on which question."""
+        return dict(self._query("SELECT item, person FROM holds", ()))
+
+
+def _standing(row: tuple[Any, ...]) -> Standing:
+    """Return where a planted question stands: as the real one would in whose place it is."""
+    _, head, due, who, at, state, status, _ = row
+    question = msgspec.json.decode(head, type=Question)
+    answered = None if at is None else datetime.fromisoformat(due or at)
+    gone = state == "withdrawn" or status in ("done", "failed")
+    return Standing(question, "withdrawn" if gone and who is None else "open", answered, who)
+
+
+def _judged(row: tuple[Any, ...]) -> Judged:
+    item, run, person, name, head, good, why, who, at, answer, revealed = row
+    said = None if answer is None else msgspec.json.decode(answer)
+    return Judged(
+        item=ItemId(item),
+        run=RunId(run),
+        person=person,
+        name=name,
+        kind=msgspec.json.decode(head, type=Question).kind,
+        good=bool(good),
+        why=why,
+        by=who,
+        at=None if at is None else datetime.fromisoformat(at),
+        passed=None if said is None else said.get("decision") == "approve",
+        final=bool(revealed),
+    )
