@@ -113,6 +113,7 @@ class Judged:
     """A planted question after the fact.
 
     Attributes:
+        floor: Below which recall votes are held, in the project of its run.
         by: Who judged it; None when nobody did.
         passed: Whether they let it through: approved it as it is.
         final: Whether its judgement can no longer be taken back; what is known is told then.
@@ -123,6 +124,7 @@ class Judged:
     person: str
     name: str
     kind: str
+    floor: float
     good: bool
     why: str
     by: str | None

@@ -23,7 +23,8 @@ from monastery.runtime.rows import GENESIS, Entry
 from monastery.runtime.store import Store, raw
 
 _COLUMNS = (
-    "SELECT p.item, p.head, p.due, p.who, p.at, i.state, r.status, p.stands_for FROM planted p"
+    "SELECT p.item, p.head, p.due, p.who, p.at, i.state, r.status, p.revealed,"
+    " p.stands_for FROM planted p"
     " LEFT JOIN items i ON i.item = p.stands_for LEFT JOIN runs r ON r.run = p.run"
 )
 _JUDGED = "item, run, person, name, head, good, why, who, at, answer, revealed"
@@ -137,7 +138,7 @@ class PlantedRows(Store):
     def standins(self, person: str) -> list[Standin]:
         """Return the planted questions that wait for a person, the oldest first."""
         rows = self._query(f"{_COLUMNS} WHERE p.person = ? AND p.who IS NULL", (person,))
-        return [Standin(_standing(row), ItemId(row[7])) for row in rows]
+        return [Standin(_standing(row), ItemId(row[8])) for row in rows]
 
     def planted_standing(self, item: str) -> Standing | None:
         """Return where a planted question stands; None when there is none of that id."""
@@ -184,16 +185,21 @@ class PlantedRows(Store):
 
     # What became of them
 
-    def reveal(self, now: datetime) -> None:
-        """Reveal what is known of every planted question that nobody can judge any more."""
+    def reveal(self, now: datetime, *, judged: bool = False) -> None:
+        """Reveal what is known of every planted question that nobody can judge any more.
+
+        Args:
+            now: The time.
+            judged: Also of those whose judgement could still be taken back; then it cannot.
+        """
         query = f"{_COLUMNS} WHERE p.revealed = 0"
         over = []
         for row in self._query(query, ()):
             standing = _standing(row)
             deadline = standing.question.deadline
-            judged = standing.due is not None and now >= standing.due
+            done = standing.due is not None and (judged or now >= standing.due)
             late = standing.due is None and deadline is not None and now > deadline
-            if judged or late or (standing.due is None and standing.state != "open"):
+            if done or late or (standing.due is None and standing.state != "open"):
                 over.append(row[0])
         for item in over:
             query = "SELECT sealed, salt, good FROM planted WHERE item = ?"
@@ -216,9 +222,7 @@ class PlantedRows(Store):
         """Return the planted questions of a person, or of all, in the order of being judged."""
         query = f"SELECT {_JUDGED} FROM planted"  # noqa: S608 - names of ours
         where = "" if person is None else " WHERE who = ?"
-        rows = self._query(
-            f"{query}{where} ORDER BY at, item", () if person is None else (person,)
-        )
+        rows = self._query(f"{query}{where} ORDER BY at, item", () if person is None else (person,))
         return [_judged(row) for row in rows]
 
     def sealed_of(self, item: str) -> tuple[bytes, bytes] | None:
@@ -261,9 +265,10 @@ class PlantedRows(Store):
 
 def _standing(row: tuple[Any, ...]) -> Standing:
     """Return where a planted question stands: as the real one would in whose place it is."""
-    _, head, due, who, at, state, status, _ = row
+    _, head, due, who, at, state, status, revealed, _ = row
     question = msgspec.json.decode(head, type=Question)
-    answered = None if at is None else datetime.fromisoformat(due or at)
+    until = at if revealed else due or at
+    answered = None if at is None else datetime.fromisoformat(until)
     gone = state == "withdrawn" or status in ("done", "failed")
     return Standing(question, "withdrawn" if gone and who is None else "open", answered, who)
 
@@ -271,12 +276,14 @@ def _standing(row: tuple[Any, ...]) -> Standing:
 def _judged(row: tuple[Any, ...]) -> Judged:
     item, run, person, name, head, good, why, who, at, answer, revealed = row
     said = None if answer is None else msgspec.json.decode(answer)
+    question = msgspec.json.decode(head, type=Question)
     return Judged(
         item=ItemId(item),
         run=RunId(run),
         person=person,
         name=name,
-        kind=msgspec.json.decode(head, type=Question).kind,
+        kind=question.kind,
+        floor=question.floor,
         good=bool(good),
         why=why,
         by=who,

@@ -153,7 +153,7 @@ class Book(Protocol):
         """Return the planted questions that wait for a person, the oldest first."""
         ...
 
-    def reveal(self, now: datetime) -> None:
+    def reveal(self, now: datetime, *, judged: bool = False) -> None:
         """Reveal what is known of every planted question that nobody can judge any more."""
         ...
 

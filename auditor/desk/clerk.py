@@ -185,9 +185,7 @@ class Clerk(Queue):
             return False
         return is_held(recall_of(self.book.judged(caller.name)), floor)
 
-    def _hold(
-        self, question: Question, caller: Caller, cast: list[Ballot], now: datetime
-    ) -> Voted:
+    def _hold(self, question: Question, caller: Caller, cast: list[Ballot], now: datetime) -> Voted:
         """Keep a vote from its run; an adjudicator who has not seen it decides."""
         body = ballots.answer(self.book.shown(question.item), cast, at=now, due=None).body
         self.book.hold_vote(Held(question.item, caller.name, now, body))

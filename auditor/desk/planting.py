@@ -58,16 +58,14 @@ def is_held(recall: Recall, floor: float) -> bool:
 
     Of both, for who rejects everything catches all that is bad.
     """
-    return any(
-        nouns.below(share.count, share.of, floor) for share in (recall.bad, recall.good)
-    )
+    return any(nouns.below(share.count, share.of, floor) for share in (recall.bad, recall.good))
 
 
 class Planter:
     """Draws planted questions for one book.
 
     Args:
-        book: The rows; called within a turn.
+        book: The rows.
         shelf: The known proposals.
     """
 
@@ -85,7 +83,9 @@ class Planter:
             return None
         claim = book.claim_of(item)
         if (claim is not None and claim.person == person) or book.ballots(item, person):
-            return None  # they have seen it: what came now at the same step would be the planted one
+            return (
+                None  # they have seen it: what came now at the same step would be the planted one
+            )
         seed = self._seed(now)
         lot = nouns.drawn(seed, item, person, question.planted)
         known = self._choose(question, person, seed) if lot.audited else None
@@ -102,12 +102,13 @@ class Planter:
         return None if known is None else self._plant(known, question, person, now)
 
     def close(self, now: datetime) -> None:
-        """Reveal what is over, and the seed of the draws, which is not used again."""
-        self._book.reveal(now)
-        seed = self._book.planting_seed()
-        if seed is not None:
-            self._book.log(now, "seed.revealed", seed=seed.hex())
-            self._book.drop_planting_seed()
+        """Reveal what was judged or is over, and the seed of the draws, which is used no more."""
+        with self._book.turn():
+            self._book.reveal(now, judged=True)
+            seed = self._book.planting_seed()
+            if seed is not None:
+                self._book.log(now, "seed.revealed", seed=seed.hex())
+                self._book.drop_planting_seed()
 
     def _seed(self, now: datetime) -> bytes:
         seed = self._book.planting_seed()

@@ -71,12 +71,10 @@ class Queue:
         shelf: Proposals of which it is known whether they are good; None plants nothing.
     """
 
-    def __init__(
-        self, book: Book, hours: Hours | None = None, shelf: Shelf | None = None
-    ) -> None:
+    def __init__(self, book: Book, hours: Hours | None = None, shelf: Shelf | None = None) -> None:
         self.book = book
         self.hours = hours or Hours()
-        self.planter = None if shelf is None else Planter(book, shelf)
+        self._planter = None if shelf is None else Planter(book, shelf)
         self._read: _Read | None = None
 
     def next(self, caller: Caller, now: datetime, *, by_hand: bool = False) -> ItemId | Refused:
@@ -89,6 +87,7 @@ class Queue:
                 planted.
         """
         with self.book.turn():
+            self.book.reveal(now)
             for claim in self.book.claims(caller.name):
                 if self._refusal(claim.item, caller, now) is None:
                     return claim.item
@@ -97,8 +96,8 @@ class Queue:
             for standing in self.book.waiting():
                 item = standing.question.item
                 if item not in skipped and self._why_not(standing, caller, now) is None:
-                    if by_hand and self.planter is not None:
-                        item = self.planter.before(standing.question, caller.name, now) or item
+                    if by_hand and self._planter is not None:
+                        item = self._planter.before(standing.question, caller.name, now) or item
                     self._claim(item, caller, now)
                     return item
         return Refused("nothing", "Nothing waits for you.")
@@ -108,6 +107,11 @@ class Queue:
         with self.book.turn():
             found = self.next(caller, now)
             return found if isinstance(found, Refused) else self.show(caller, found, now)
+
+    def close(self, now: datetime) -> None:
+        """Reveal what was committed to; for when the desk is closed."""
+        if self._planter is not None:
+            self._planter.close(now)
 
     def count(self, caller: Caller, now: datetime, *, stale_seconds: float = 0.0) -> int:
         """Return how many questions wait that the caller may answer, at most `MOST_COUNTED`.

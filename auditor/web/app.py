@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from monastery.auditor.web import api, live, pages, people, session, text
+from monastery.auditor.web import api, live, pages, people, session, text, work
 from monastery.auditor.web.guard import Guard, Rate
 from monastery.auditor.web.office import Office
 
@@ -63,6 +63,7 @@ def make(
             Route("/enter", people.enter, methods=["GET", "POST"]),
             Route("/leave", people.leave, methods=["POST"]),
             Route("/people", people.people, methods=["GET", "POST"]),
+            Route("/work", work.work),
             Route("/events", live.events),
             Route("/api/waiting", api.waiting),
             Route("/api/next", api.take_next, methods=["POST"]),

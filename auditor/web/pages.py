@@ -56,7 +56,7 @@ async def take_next(request: Request) -> Response:
     by = await _must_be_signed_in(request)
     await form(request, by)
     office: Office = request.app.state.office
-    found = await office.ask(office.clerk.next, by.caller, office.now())
+    found = await office.ask(office.clerk.next, by.caller, office.now(), by_hand=True)
     return _go("/" if isinstance(found, Refused) else _path(found))
 
 
@@ -116,7 +116,7 @@ async def skip(request: Request) -> Response:
     refused = await office.ask(office.clerk.skip, by.caller, name, reason, office.now())
     if refused is not None:
         return await _question(request, by, name, refused=refused, fields=fields)
-    found = await office.ask(office.clerk.next, by.caller, office.now())
+    found = await office.ask(office.clerk.next, by.caller, office.now(), by_hand=True)
     return _go("/" if isinstance(found, Refused) else _path(found))
 
 

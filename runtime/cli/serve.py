@@ -18,6 +18,7 @@ import typer
 
 from monastery.runtime.cli import audit_answers, output
 from monastery.runtime.cli.home import HomeOption, find
+from monastery.runtime.cli.shelf import Shelf
 from monastery.runtime.cli.stopping import INTERRUPTED
 from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.errors import BadInput, Unfit
@@ -198,7 +199,8 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(mind)
-        office = Office(Clerk(book, Hours(undo=undo)))
+        clerk = Clerk(book, Hours(undo=undo), Shelf(book))
+        office = Office(clerk)
         desk = make(
             office,
             names=names,
@@ -212,6 +214,7 @@ async def _serve(
             shutdown_trigger=stopped.wait,
         )
         nursery.cancel_scope.cancel()
+    clerk.close(datetime.now(UTC))
 
 
 def _listen(host: str, port: int) -> socket.socket:
