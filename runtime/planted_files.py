@@ -77,7 +77,7 @@ class _File(Settings):
     why: Annotated[str, Field(min_length=1, max_length=4000)]
     rationale: Annotated[str, Field(min_length=1)]
     payload: Content
-    evidence: Annotated[list[_Evidence], Field(max_length=64)] = []
+    evidence: Annotated[list[_Evidence], Field(default_factory=list, max_length=64)]
     changes: list[_Change] | None = None
     printed: Content | None = None
     source: str = ""
@@ -204,7 +204,7 @@ def _content(name: str, content: bytes) -> dict[str, str]:
         return {"file": name}
     try:
         text = content.decode()
-        if text.isprintable() or "\r" not in text and "\x00" not in text:
+        if all(one.isprintable() or one in "\n\t" for one in text):  # what YAML may hold
             return {"text": text}
     except UnicodeDecodeError:
         pass
