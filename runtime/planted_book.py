@@ -113,6 +113,15 @@ class PlantedRows(Store):
         """Whether a question is planted."""
         return self.planted_standing(item) is not None
 
+    def was_held(self, item: str) -> bool:
+        """Whether a planted question was judged by somebody whose votes were held."""
+        rows = self._query("SELECT TRUE FROM planted WHERE item = ? AND held", (item,))
+        return any(True for _ in rows)
+
+    def note_held(self, item: str) -> None:
+        """Note that who judged a planted question had their votes held."""
+        self._db.execute("UPDATE planted SET held = 1 WHERE item = ?", (item,))
+
     def put_planted(self, one: Planted) -> None:
         """Write a planted question."""
         self._db.execute(

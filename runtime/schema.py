@@ -94,7 +94,8 @@ CREATE TABLE planted (
     item TEXT PRIMARY KEY, person TEXT NOT NULL, stands_for TEXT NOT NULL, run TEXT NOT NULL,
     head BLOB NOT NULL, body BLOB, printed BLOB NOT NULL, name TEXT NOT NULL, same TEXT NOT NULL,
     good INTEGER NOT NULL, why TEXT NOT NULL, sealed BLOB NOT NULL, salt BLOB NOT NULL,
-    who TEXT, at TEXT, due TEXT, answer BLOB, revealed INTEGER NOT NULL DEFAULT 0
+    who TEXT, at TEXT, due TEXT, answer BLOB, held INTEGER NOT NULL DEFAULT 0,
+    revealed INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX planted_by_person ON planted (person);
 CREATE INDEX planted_by_author ON planted (who);

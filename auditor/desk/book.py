@@ -145,6 +145,14 @@ class Book(Protocol):
         """Whether a question is planted."""
         ...
 
+    def was_held(self, item: ItemId) -> bool:
+        """Whether a planted question was judged by somebody whose votes were held."""
+        ...
+
+    def note_held(self, item: ItemId) -> None:
+        """Note that who judged a planted question had their votes held."""
+        ...
+
     def put_planted(self, one: Planted) -> None:
         """Write a planted question."""
         ...

@@ -161,16 +161,20 @@ class Clerk(Queue):
         self, question: Question, caller: Caller, cast: list[Ballot], now: datetime
     ) -> Voted | Refused:
         """Make the answer of a person's ballots."""
-        if self.book.held_vote(question.item) is None and self._is_held(question, caller):
-            return self._hold(question, caller, cast, now)
-        due = self._due(question, now, self.hours.undo)
-        shown = self.book.shown(question.item)
         held = self.book.held_vote(question.item)
+        holds = held is None and self._is_held(question, caller)
+        if holds and not self.book.is_planted(question.item):
+            return self._hold(question, caller, cast, now)
+        # Whose votes are held cannot take one back, a planted one neither: it would be known by it.
+        due = None if holds else self._due(question, now, self.hours.undo)
+        shown = self.book.shown(question.item)
         given = ballots.answer(shown, cast, at=now, due=due, held=held)
         try:
             self.book.put_answer(given)
         except BadInput as exc:
             return Refused("withdrawn", f"It does not count: {exc}.")
+        if holds:
+            self.book.note_held(question.item)
         if question.opinion:
             self.book.put_opinion(question.opinion, caller.name, question.item)
         self.book.drop_claim(question.item)
@@ -180,8 +184,6 @@ class Clerk(Queue):
         """Whether this person's votes on a run's steps go to an adjudicator first."""
         floor, role = question.floor, question.role
         if question.purpose != "audit" or floor == 0.0 or role is not None:
-            return False
-        if self.book.is_planted(question.item):
             return False
         return is_held(recall_of(self.book.judged(caller.name)), floor)
 

@@ -233,12 +233,11 @@ class Queue:
         account = facts.account(question.asked) if question.asked else None
         sits = bool(question.opinion) and facts.sits(question.opinion)
         closed = rules.closed(standing, now)
-        mine = closed is not None and closed.why == "answered" and standing.by == caller.name
-        if mine:
-            return Refused("voted", "You answered it; that counts.")
         held = facts.held(question.item)
-        if held == caller.name and closed is None:
-            return rules.HELD
+        mine = closed is not None and closed.why == "answered" and standing.by == caller.name
+        if mine or (held == caller.name and closed is None):
+            is_held = held == caller.name or self.book.was_held(question.item)
+            return rules.HELD if is_held else rules.COUNTED
         barred = rules.barred(question, caller, account=account, sits=sits, held=held is not None)
         if barred is not None and barred.why == "forbidden" and closed is None:
             return barred

@@ -49,6 +49,7 @@ class Caller:
     roles: frozenset[Role]
 
 
+COUNTED = Refused("voted", "You answered it; that counts.")
 HELD = Refused(
     "voted",
     "Your vote is kept, and an adjudicator decides: of the planted steps that you judged, too many"

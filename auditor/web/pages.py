@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from monastery.auditor.desk.clerk import Voted
-from monastery.auditor.desk.rules import Caller, Refused, Why
+from monastery.auditor.desk.rules import COUNTED, Caller, Refused, Why
 from monastery.auditor.desk.views import Sheet
 from monastery.auditor.web import text, votes
 from monastery.auditor.web.decoded import decode
@@ -185,6 +185,7 @@ async def _question(
         status=STATUS[(fault or told).why] if refused is not None or not mine else 200,
         name=name,
         told=told,
+        counted=COUNTED.text,
         fault=fault,
         said=said,
         undo_until=until,

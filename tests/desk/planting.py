@@ -78,9 +78,9 @@ def judge(world: World, who: Caller, name: ItemId, **said: Any) -> Any:
     return world.vote(who, item, "second", **said)
 
 
-def through(world: World, who: Caller, step: int, **said: Any) -> ItemId:
+def through(world: World, who: Caller, step: int, *, floor: float = 0.0, **said: Any) -> ItemId:
     """Put a question, take what is planted before it, and judge that until it counts."""
-    put(world, step)
+    put(world, step, floor=floor)
     name = handed(world, who)
     assert world.book.is_planted(name)
     judge(world, who, name, **said)

@@ -357,3 +357,20 @@ def test_times_are_the_real_ones(world: World) -> None:
     assert sheet.step.created == real.created
     assert sheet.step.deadline == real.deadline
     assert sheet.until - world.now > timedelta(minutes=19)
+
+
+def test_who_is_held_is_told_the_same_of_a_planted_one(world: World) -> None:
+    """Else they would know it by what they are told, while they could still take it back."""
+    _make_held(world)
+    put(world, 20, floor=0.7)
+    planted = handed(world, ADA)
+    assert world.book.is_planted(planted)
+    first = judge(world, ADA, planted)
+    told = world.clerk.show(ADA, planted, world.now), world.clerk.hold(ADA, planted, world.now)
+    real = handed(world, ADA)
+    assert not world.book.is_planted(real)
+    second = judge(world, ADA, real)
+    assert (first.final, first.undo_until) == (second.final, second.undo_until) == (True, None)
+    also = world.clerk.show(ADA, real, world.now), world.clerk.hold(ADA, real, world.now)
+    assert told == also
+    assert "adjudicator" in str(told[0])

@@ -370,4 +370,10 @@ def test_every_route_is_one_of_those_that_were_tried(world: World) -> None:
     tried = {"/", item, f"{item}/payload", f"{item}/evidence/{{number:int}}", f"{item}/vote"}
     tried |= {f"{item}/correct", f"{item}/undo", f"{item}/skip", "/people", "/events"}
     tried |= {"/api/waiting", "/api/next", api, f"{api}/vote", f"{api}/skip"}
-    assert found == tried | {"/next", "/enter", "/leave", "/static"}  # which show no question
+    assert found == tried | {
+        "/next",
+        "/enter",
+        "/leave",
+        "/static",
+        "/work",
+    }  # which show no question
