@@ -107,7 +107,7 @@ async def test_the_button_plants_and_a_token_does_not(world: World) -> None:
 
 
 async def test_no_word_of_it_is_on_a_page_before_it_is_told(world: World) -> None:
-    """Nor is what is known of it, in any answer; on the page of one's own work it is, afterwards."""
+    """Nor is what is known of it; on the page of one's own work it is, afterwards."""
     planting(world)
     put(world)
     name = handed(world, ADA)
@@ -122,8 +122,9 @@ async def test_no_word_of_it_is_on_a_page_before_it_is_told(world: World) -> Non
 
 async def test_ones_own_work_is_ones_own(world: World) -> None:
     """Others' recall is for researchers and admins; while it can be undone it is told to nobody."""
-    planting(world, known(), known("good-1", b"make test\n", good=True))
+    shelf = planting(world)
     through(world, ADA, 1, decision="reject")
+    shelf.there = [known("good-1", b"make test\n", good=True)]
     async with desk(world) as client:
         client.sign_in("bob", "auditor")
         page = (await client.get("/work")).text
