@@ -13,9 +13,10 @@ from monastery.auditor.desk.planting import is_held, recall_of
 from monastery.auditor.desk.rules import Refused
 from monastery.auditor.desk.views import Sheet, StepView
 from monastery.auditor.web.api import plain
-from monastery.runtime.people import Question
-from monastery.runtime.planted import below, drawn
+from monastery.runtime.people import Ballot, Question
+from monastery.runtime.planted import Known, below, drawn
 from monastery.runtime.records import Item, ItemId
+from tests.cli.questions import RUN
 from tests.desk.planting import BAD, WHY, handed, judge, known, planting, put, through
 from tests.desk.world import ADA, BOB, World
 
@@ -152,22 +153,31 @@ def test_who_has_seen_the_real_one_gets_no_planted_one_in_its_place(world: World
     assert handed(world, ADA) == real.id
 
 
-def test_nobody_is_handed_what_they_know(world: World) -> None:
-    """Not twice the same bytes, whatever the file is called; not a step that they voted on."""
+@pytest.mark.parametrize(
+    "there",
+    [
+        replace(known(), name="another-name"),
+        known("judged", b"rm -rf docs\n", source="other-run.7"),
+        known("ours", b"rm -rf src\n", source=f"{RUN}.9"),
+    ],
+    ids=["the same bytes", "a step that they voted on", "a step of the same run"],
+)
+def test_nobody_is_handed_what_they_know(world: World, there: Known) -> None:
+    """Whatever its file is called; and what nobody knows is planted, so it is for no other cause."""
     shelf = planting(world)
     through(world, ADA, 1)
-    shelf.there = [replace(known(), name="another-name")]
-    assert handed(world, ADA, by_hand=False)
-    world.vote(ADA, world.book.shown(handed(world, ADA)))
-    second = put(world, 2)
-    earlier = world.book.claims("ada")[0].item
-    with world.book.turn():
-        world.book.drop_claim(earlier)
-    world.clerk.skip(ADA, earlier, "enough", world.now)
+    world.clerk.skip(ADA, handed(world, ADA), "later", world.now)
     voted = ItemId("other-run.7.audit.reviewer")
-    shelf.there = [known("judged", b"rm -rf docs\n", source="other-run.7")]
-    world.book._db.execute("UPDATE ballots SET item = ? WHERE counts = 1", (voted,))
+    with world.book.turn():
+        world.book.put_ballot(Ballot(voted, "ada", "first", "s", world.now, 1.0, {}))
+    shelf.there = [there]
+    second = put(world, 2)
     assert handed(world, ADA) == second.id
+    world.clerk.skip(ADA, second.id, "later", world.now)
+    shelf.there = [there, known("new", b"rm -rf docs/design\n", source="other-run.8")]
+    put(world, 3)
+    name = handed(world, ADA)
+    assert [one.name for one in world.book.judged() if one.item == name] == ["new"]
 
 
 def test_a_program_is_handed_none(world: World) -> None:
