@@ -146,7 +146,9 @@ class PlantedRows(Store):
 
     def standins(self, person: str) -> list[Standin]:
         """Return the planted questions that wait for a person, the oldest first."""
-        rows = self._query(f"{_COLUMNS} WHERE p.person = ? AND p.who IS NULL", (person,))
+        rows = self._query(
+            f"{_COLUMNS} WHERE p.person = ? AND p.who IS NULL AND p.revealed = 0", (person,)
+        )
         return [Standin(_standing(row), ItemId(row[8])) for row in rows]
 
     def planted_standing(self, item: str) -> Standing | None:
@@ -268,8 +270,9 @@ class PlantedRows(Store):
         return None
 
     def held_votes(self) -> dict[str, str]:
-        """Return whose vote is held on which question."""
-        return dict(self._query("SELECT item, person FROM holds", ()))
+        """Return whose vote is held on which question that is open."""
+        query = "SELECT h.item, h.person FROM holds h JOIN items i ON i.item = h.item"
+        return dict(self._query(f"{query} WHERE i.state = 'open'", ()))
 
 
 def _standing(row: tuple[Any, ...]) -> Standing:

@@ -99,6 +99,7 @@ CREATE TABLE planted (
 ) WITHOUT ROWID;
 CREATE INDEX planted_by_person ON planted (person);
 CREATE INDEX planted_by_author ON planted (who);
+CREATE INDEX planted_open ON planted (item) WHERE revealed = 0;
 CREATE TABLE planted_draws (
     item TEXT NOT NULL, person TEXT NOT NULL, planted INTEGER NOT NULL, PRIMARY KEY (item, person)
 ) WITHOUT ROWID;

@@ -178,7 +178,7 @@ class Book(Protocol):
         ...
 
     def held_votes(self) -> dict[str, str]:
-        """Return whose vote is held on which question."""
+        """Return whose vote is held on which question that is open."""
         ...
 
     def person(self, name: str) -> Person | None:

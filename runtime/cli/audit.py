@@ -196,6 +196,7 @@ def answer(
 
 def _send(store: Store, item: Item, by: str | None, body: dict[str, Any], *, json: bool) -> None:
     given = audit_answers.signed(item, audit_answers.login_name() if by is None else by, body)
+    audit_answers.not_held(store.home, item, given.by)
     store.answer(given)
     if json:
         output.as_json(_told(given))

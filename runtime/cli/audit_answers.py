@@ -4,9 +4,13 @@ import base64
 import getpass
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from monastery.auditor.desk.planting import is_held, recall_of
+from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.errors import BadInput
+from monastery.runtime.people import question_of
 from monastery.runtime.records import Answer, Item
 
 DECISIONS = {
@@ -76,6 +80,24 @@ def report(item: Item, status: str | None, content: str) -> dict[str, Any]:
     if status not in allowed:
         raise BadInput(f"item {item.id!r} wants --status, one of {', '.join(allowed)}")
     return {"status": status, "content": told}
+
+
+def not_held(home: Path, item: Item, by: str) -> None:
+    """Refuse a vote of somebody whose votes go to an adjudicator, which the browser's desk sees to.
+
+    Raises:
+        BadInput: Their recall of planted steps is below the floor of the item's project.
+    """
+    floor = question_of(item).floor
+    if item.purpose != "audit" or floor == 0.0:
+        return
+    with DeskBook.open(home) as book:
+        held = is_held(recall_of(book.judged(by)), floor)
+    if held:
+        raise BadInput(
+            f"votes of {by!r} go to an adjudicator, for too many planted steps were judged wrongly;"
+            " vote in the browser: monastery serve"
+        )
 
 
 def signed(item: Item, by: str, body: dict[str, Any]) -> Answer:

@@ -172,6 +172,7 @@ class Desk:
                 self._say("nothing was sent")
                 return False
             answer = audit_answers.signed(item, self.by, body)
+            audit_answers.not_held(self.store.home, item, self.by)
         except BadInput as exc:
             self._say(f"nothing was sent: {exc}")
             return False

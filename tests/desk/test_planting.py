@@ -13,6 +13,8 @@ from monastery.auditor.desk.planting import is_held, recall_of
 from monastery.auditor.desk.rules import Refused
 from monastery.auditor.desk.views import Sheet, StepView
 from monastery.auditor.web.api import plain
+from monastery.runtime.cli import audit_answers
+from monastery.runtime.errors import BadInput
 from monastery.runtime.people import Ballot, Question
 from monastery.runtime.planted import Known, below, drawn
 from monastery.runtime.records import Item, ItemId
@@ -116,7 +118,7 @@ def _without_times(told: Any, name: str) -> str:
 def test_the_count_does_not_move_when_a_planted_one_is_taken(world: World) -> None:
     """Nor is one more counted for anybody else; and when it is judged the real one still waits."""
     planting(world)
-    real = put(world)
+    real = put(world, panel=True, opinion="one seat each")
     put(world, 2)
     before = world.clerk.count(ADA, world.now), world.clerk.count(BOB, world.now)
     name = handed(world, ADA)
@@ -163,7 +165,7 @@ def test_who_has_seen_the_real_one_gets_no_planted_one_in_its_place(world: World
     ids=["the same bytes", "a step that they voted on", "a step of the same run"],
 )
 def test_nobody_is_handed_what_they_know(world: World, there: Known) -> None:
-    """Whatever its file is called; and what nobody knows is planted, so it is for no other cause."""
+    """Whatever its file is called; what they do not know is planted, so there is no other cause."""
     shelf = planting(world)
     through(world, ADA, 1)
     world.clerk.skip(ADA, handed(world, ADA), "later", world.now)
@@ -333,6 +335,16 @@ def test_votes_below_the_floor_are_held_for_an_adjudicator(world: World) -> None
     held = found.body["desk"]["held"]
     assert held["by"] == "ada"
     assert [one["decision"] for one in held["ballots"]] == ["approve", "approve"]
+
+
+def test_a_terminal_sends_who_is_held_to_the_browser(world: World) -> None:
+    """There is no adjudicator at a terminal; others, and other projects, are not refused."""
+    _make_held(world)
+    real, other = put(world, 20, rate=0.0, floor=0.7), put(world, 21, rate=0.0)
+    with pytest.raises(BadInput, match="go to an adjudicator"):
+        audit_answers.not_held(world.home, real, "ada")
+    audit_answers.not_held(world.home, real, "bob")
+    audit_answers.not_held(world.home, other, "ada")
 
 
 def test_a_floor_of_nothing_holds_nobody(world: World) -> None:
