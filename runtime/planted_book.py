@@ -4,6 +4,7 @@ The log is a hash chain with a Merkle tree over it, as a run's journal is. When 
 grew is over, its root is signed and kept where the runs' checkpoints are.
 """
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -241,6 +242,13 @@ class PlantedRows(Store):
         for sealed, salt in self._query("SELECT sealed, salt FROM planted WHERE item = ?", (item,)):
             return raw(sealed), raw(salt)
         return None
+
+    def planted_payload(self, item: str) -> bytes:
+        """Return the bytes that a planted question proposed."""
+        kept = self.sealed_of(item)
+        if kept is None:
+            return b""
+        return base64.b64decode(msgspec.json.decode(kept[0])["payload_base64"])
 
     def planted_seen(self, run: str, item: str) -> int | None:
         """Return the first event of a run, or answer to it, that names a planted question."""

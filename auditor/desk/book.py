@@ -169,6 +169,10 @@ class Book(Protocol):
         """Return the planted questions that a person judged, or all."""
         ...
 
+    def planted_payload(self, item: ItemId) -> bytes:
+        """Return the bytes that a planted question proposed."""
+        ...
+
     def hold_vote(self, one: Held) -> None:
         """Keep a vote from its run, for an adjudicator to decide."""
         ...

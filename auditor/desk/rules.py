@@ -53,7 +53,7 @@ COUNTED = Refused("voted", "You answered it; that counts.")
 HELD = Refused(
     "voted",
     "Your vote is kept, and an adjudicator decides: of the planted steps that you judged, too many"
-    " were judged wrongly. Your work shows which.",
+    " were judged wrongly.",
 )
 """What someone is told whose votes are held."""
 

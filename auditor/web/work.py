@@ -1,6 +1,6 @@
 """How somebody judged planted questions: for themselves, and for researchers and admins of all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from starlette.requests import Request
@@ -24,14 +24,14 @@ class Work:
     Attributes:
         floor: The strictest floor of the projects whose planted steps they judged.
         held: Whether their votes are held there.
-        judged: What can be told, the newest first.
+        judged: What can be told, the newest first, with the bytes that would have been used.
     """
 
     name: str
     recall: Recall
     floor: float
     held: bool
-    judged: list[Judged]
+    judged: list[tuple[Judged, bytes]] = field(default_factory=list)
 
 
 async def work(request: Request) -> Response:
@@ -50,6 +50,8 @@ def _look(book: Book, caller: Caller, now: datetime) -> tuple[Work, list[Work]]:
     with book.turn():
         book.reveal(now)
     mine = _work_of(caller.name, book.judged(caller.name))
+    last = [one for one in book.judged(caller.name) if one.final][::-1][:MOST_TOLD]
+    mine = replace(mine, judged=[(one, book.planted_payload(one.item)) for one in last])
     if not caller.roles & {"researcher", "admin"}:
         return mine, []
     names = {one.by for one in book.judged() if one.by is not None} - {caller.name}
@@ -60,4 +62,4 @@ def _work_of(name: str, judged: list[Judged]) -> Work:
     told = [one for one in judged if one.final]
     recall = recall_of(told)
     floor = max((one.floor for one in told), default=0.0)
-    return Work(name, recall, floor, is_held(recall, floor), told[::-1][:MOST_TOLD])
+    return Work(name, recall, floor, is_held(recall, floor))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monastery.runtime.records import ItemId
-from tests.desk.planting import WHY, handed, judge, known, planting, put, through
+from tests.desk.planting import BAD, WHY, handed, judge, known, planting, put, through
 from tests.desk.test_api import Program
 from tests.desk.test_web import Client, desk
 from tests.desk.world import ADA, BOB, World
@@ -118,6 +118,7 @@ async def test_no_word_of_it_is_on_a_page_before_it_is_told(world: World) -> Non
                 assert word not in str(told), word
         page = (await client.get("/work")).text
         assert WHY in page
+        assert BAD.decode() in page
 
 
 async def test_ones_own_work_is_ones_own(world: World) -> None:
