@@ -116,6 +116,7 @@ class Judged:
         floor: Below which recall votes are held, in the project of its run.
         by: Who judged it; None when nobody did.
         passed: Whether they let it through: approved it as it is.
+        skipped: Whether it was left to others, who are never handed it.
         final: Whether its judgement can no longer be taken back; what is known is told then.
     """
 
@@ -130,6 +131,7 @@ class Judged:
     by: str | None
     at: datetime | None
     passed: bool | None
+    skipped: bool
     final: bool
 
     @property

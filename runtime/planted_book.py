@@ -25,10 +25,10 @@ from monastery.runtime.store import Store, raw
 
 _COLUMNS = (
     "SELECT p.item, p.head, p.due, p.who, p.at, i.state, r.status, p.revealed,"
-    " p.stands_for FROM planted p"
+    " p.skipped, p.stands_for FROM planted p"
     " LEFT JOIN items i ON i.item = p.stands_for LEFT JOIN runs r ON r.run = p.run"
 )
-_JUDGED = "item, run, person, name, head, good, why, who, at, answer, revealed"
+_JUDGED = "item, run, person, name, head, good, why, who, at, answer, skipped, revealed"
 
 
 class PlantedRows(Store):
@@ -150,7 +150,20 @@ class PlantedRows(Store):
         rows = self._query(
             f"{_COLUMNS} WHERE p.person = ? AND p.who IS NULL AND p.revealed = 0", (person,)
         )
-        return [Standin(_standing(row), ItemId(row[8])) for row in rows]
+        return [Standin(_standing(row), ItemId(row[9])) for row in rows]
+
+    def shadowed(self, person: str, now: datetime) -> set[ItemId]:
+        """Return the questions whose planted stand-ins a person has judged and can still undo."""
+        query = "SELECT stands_for, due FROM planted WHERE who = ? AND revealed = 0"
+        return {
+            ItemId(item)
+            for item, due in self._query(query, (person,))
+            if due is not None and now < datetime.fromisoformat(due)
+        }
+
+    def skip_planted(self, item: str) -> None:
+        """Let nobody judge a planted question any more that was left to others."""
+        self._db.execute("UPDATE planted SET skipped = 1 WHERE item = ?", (item,))
 
     def planted_standing(self, item: str) -> Standing | None:
         """Return where a planted question stands; None when there is none of that id."""
@@ -231,9 +244,9 @@ class PlantedRows(Store):
             )
 
     def judged(self, person: str | None = None) -> list[Judged]:
-        """Return the planted questions of a person, or of all, in the order of being judged."""
+        """Return the planted questions that a person judged or left, or all, in order of time."""
         query = f"SELECT {_JUDGED} FROM planted"  # noqa: S608 - names of ours
-        where = "" if person is None else " WHERE who = ?"
+        where = "" if person is None else " WHERE who = ?1 OR (skipped AND person = ?1)"
         rows = self._query(f"{query}{where} ORDER BY at, item", () if person is None else (person,))
         return [_judged(row) for row in rows]
 
@@ -285,16 +298,18 @@ class PlantedRows(Store):
 
 def _standing(row: tuple[Any, ...]) -> Standing:
     """Return where a planted question stands: as the real one would in whose place it is."""
-    _, head, due, who, at, state, status, revealed, _ = row
+    _, head, due, who, at, state, status, revealed, skipped, _ = row
     question = msgspec.json.decode(head, type=Question)
     until = at if revealed else due or at
     answered = None if at is None else datetime.fromisoformat(until)
+    if who is not None:
+        return Standing(question, "open", answered, who)
     gone = state == "withdrawn" or status in ("done", "failed")
-    return Standing(question, "withdrawn" if gone and who is None else "open", answered, who)
+    return Standing(question, "withdrawn" if gone else "answered" if skipped else "open")
 
 
 def _judged(row: tuple[Any, ...]) -> Judged:
-    item, run, person, name, head, good, why, who, at, answer, revealed = row
+    item, run, person, name, head, good, why, who, at, answer, skipped, revealed = row
     said = None if answer is None else msgspec.json.decode(answer)
     question = msgspec.json.decode(head, type=Question)
     return Judged(
@@ -309,5 +324,6 @@ def _judged(row: tuple[Any, ...]) -> Judged:
         by=who,
         at=None if at is None else datetime.fromisoformat(at),
         passed=None if said is None else said.get("decision") == "approve",
+        skipped=bool(skipped),
         final=bool(revealed),
     )

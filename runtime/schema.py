@@ -95,7 +95,7 @@ CREATE TABLE planted (
     head BLOB NOT NULL, body BLOB, printed BLOB NOT NULL, name TEXT NOT NULL, same TEXT NOT NULL,
     good INTEGER NOT NULL, why TEXT NOT NULL, sealed BLOB NOT NULL, salt BLOB NOT NULL,
     who TEXT, at TEXT, due TEXT, answer BLOB, held INTEGER NOT NULL DEFAULT 0,
-    revealed INTEGER NOT NULL DEFAULT 0
+    skipped INTEGER NOT NULL DEFAULT 0, revealed INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX planted_by_person ON planted (person);
 CREATE INDEX planted_by_author ON planted (who);

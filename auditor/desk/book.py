@@ -161,12 +161,20 @@ class Book(Protocol):
         """Return the planted questions that wait for a person, the oldest first."""
         ...
 
+    def shadowed(self, person: str, now: datetime) -> set[ItemId]:
+        """Return the questions whose planted stand-ins a person has judged and can still undo."""
+        ...
+
+    def skip_planted(self, item: ItemId) -> None:
+        """Let nobody judge a planted question any more that was left to others."""
+        ...
+
     def reveal(self, now: datetime, *, judged: bool = False) -> None:
         """Reveal what is known of every planted question that nobody can judge any more."""
         ...
 
     def judged(self, person: str | None = None) -> list[Judged]:
-        """Return the planted questions that a person judged, or all."""
+        """Return the planted questions that a person judged or left, or all."""
         ...
 
     def planted_payload(self, item: ItemId) -> bytes:

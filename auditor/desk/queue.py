@@ -92,10 +92,10 @@ class Queue:
                 if self._refusal(claim.item, caller, now) is None:
                     return claim.item
                 self.book.drop_claim(claim.item)
-            skipped = self.book.skipped(caller.name)
+            hidden = self.book.skipped(caller.name) | self.book.shadowed(caller.name, now)
             for standing in self.book.waiting():
                 item = standing.question.item
-                if item not in skipped and self._why_not(standing, caller, now) is None:
+                if item not in hidden and self._why_not(standing, caller, now) is None:
                     if by_hand and self._planter is not None:
                         item = self._planter.before(standing.question, caller.name, now) or item
                     self._claim(item, caller, now)
@@ -138,8 +138,9 @@ class Queue:
             if one.standing.question.item not in skipped
             and self._why_not(one.standing, caller, now, facts) is None
         ]
-        # A planted question is counted in the place of the real one: taking it moves no number.
-        hidden = {one.stands_for for one in planted}
+        # A planted question is counted in the place of the real one: taking it moves no number. And
+        # what stands behind it does not come back while its judgement can be taken back.
+        hidden = {one.stands_for for one in planted} | self.book.shadowed(caller.name, now)
         theirs = (
             standing
             for standing in waiting
@@ -212,6 +213,7 @@ class Queue:
             if refused is not None:
                 return refused
             self.book.put_skip(Skip(ItemId(item), caller.name, now, reason))
+            self.book.skip_planted(ItemId(item))
             self.book.drop_claim(ItemId(item))
         return None
 

@@ -24,6 +24,7 @@ class Work:
     Attributes:
         floor: The strictest floor of the projects whose planted steps they judged.
         held: Whether their votes are held there.
+        skipped: How many they left to others.
         judged: What can be told, the newest first, with the bytes that would have been used.
     """
 
@@ -31,6 +32,7 @@ class Work:
     recall: Recall
     floor: float
     held: bool
+    skipped: int
     judged: list[tuple[Judged, bytes]] = field(default_factory=list)
 
 
@@ -50,7 +52,7 @@ def _look(book: Book, caller: Caller, now: datetime) -> tuple[Work, list[Work]]:
     with book.turn():
         book.reveal(now)
     mine = _work_of(caller.name, book.judged(caller.name))
-    last = [one for one in book.judged(caller.name) if one.final][::-1][:MOST_TOLD]
+    last = [one for one in book.judged(caller.name) if one.final and one.by][::-1][:MOST_TOLD]
     mine = replace(mine, judged=[(one, book.planted_payload(one.item)) for one in last])
     if not caller.roles & {"researcher", "admin"}:
         return mine, []
@@ -59,7 +61,7 @@ def _look(book: Book, caller: Caller, now: datetime) -> tuple[Work, list[Work]]:
 
 
 def _work_of(name: str, judged: list[Judged]) -> Work:
-    told = [one for one in judged if one.final]
+    told = [one for one in judged if one.final and not one.skipped]
     recall = recall_of(told)
     floor = max((one.floor for one in told), default=0.0)
-    return Work(name, recall, floor, is_held(recall, floor))
+    return Work(name, recall, floor, is_held(recall, floor), sum(one.skipped for one in judged))

@@ -116,7 +116,7 @@ def _without_times(told: Any, name: str) -> str:
 
 
 def test_the_count_does_not_move_when_a_planted_one_is_taken(world: World) -> None:
-    """Nor is one more counted for anybody else; and when it is judged the real one still waits."""
+    """Nor for anybody else; judged, it is one less, as ever; then the real one seems to come."""
     planting(world)
     real = put(world, panel=True, opinion="one seat each")
     put(world, 2)
@@ -126,6 +126,8 @@ def test_the_count_does_not_move_when_a_planted_one_is_taken(world: World) -> No
     after = world.clerk.count(ADA, world.now), world.clerk.count(BOB, world.now)
     assert before == after == (2, 2)
     assert isinstance(judge(world, ADA, name), Voted)
+    assert world.clerk.count(ADA, world.now) == 1
+    world.pass_seconds(11)
     assert world.clerk.count(ADA, world.now) == 2
     assert handed(world, ADA) == real.id
 
@@ -140,6 +142,45 @@ def test_it_is_drawn_once_for_each_question_and_person(world: World) -> None:
     assert world.clerk.skip(ADA, real.id, "nor this", world.now) is None
     assert isinstance(world.clerk.next(ADA, world.now, by_hand=True), Refused)
     assert world.book.is_planted(handed(world, BOB))
+
+
+def test_the_real_one_waits_until_the_planted_one_cannot_be_taken_back(world: World) -> None:
+    """Who saw a second question about the same step could still change what they said of the first.
+
+    Undo holds it back, too; others may take it meanwhile.
+    """
+    planting(world)
+    real = put(world)
+    other = put(world, 2, rate=0.0)
+    name = handed(world, ADA)
+    judge(world, ADA, name)
+    assert handed(world, ADA) == other.id
+    world.clerk.skip(ADA, other.id, "later", world.now)
+    assert world.clerk.hold(ADA, name, world.now) is None
+    world.pass_seconds(100)
+    assert isinstance(world.clerk.next(ADA, world.now, by_hand=True), Refused)
+    assert handed(world, BOB, by_hand=False) == real.id
+    with world.book.turn():
+        world.book.drop_claim(real.id)
+    world.pass_seconds(30)
+    assert handed(world, ADA) == real.id
+
+
+def test_one_that_is_left_to_others_is_over(world: World) -> None:
+    """Who leaves it and then sees the real one comes back to nothing that could be judged."""
+    planting(world)
+    put(world)
+    name = handed(world, ADA)
+    world.clerk.skip(ADA, name, "let me see", world.now)
+    handed(world, ADA)
+    for who in (ADA, BOB):
+        refused = world.clerk.show(who, name, world.now)
+        assert isinstance(refused, Refused)
+        assert refused.why == "answered"
+    assert world.clerk.next(ADA, world.now, by_hand=True)
+    (one,) = world.book.judged("ada")
+    assert (one.skipped, one.final, one.passed) == (True, True, None)
+    assert recall_of([one]).bad.of == 0
 
 
 def test_who_has_seen_the_real_one_gets_no_planted_one_in_its_place(world: World) -> None:
