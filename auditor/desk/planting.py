@@ -86,9 +86,11 @@ class Planter:
             return (
                 None  # they have seen it: what came now at the same step would be the planted one
             )
+        # Chosen whatever the lot says: what takes long takes as long where nothing is planted.
         seed = self._seed(now)
+        chosen = self._choose(question, person, seed)
         lot = nouns.drawn(seed, item, person, question.planted)
-        known = self._choose(question, person, seed) if lot.audited else None
+        known = chosen if lot.audited else None
         book.put_drawn(item, person, known is not None)
         book.log(
             now,

@@ -61,7 +61,6 @@ def _look(book: Book, caller: Caller, now: datetime) -> tuple[Work, list[Work]]:
 
 
 def _work_of(name: str, judged: list[Judged]) -> Work:
-    told = [one for one in judged if one.final and not one.skipped]
-    recall = recall_of(told)
-    floor = max((one.floor for one in told), default=0.0)
+    recall = recall_of(judged)
+    floor = max((one.floor for one in judged), default=0.0)
     return Work(name, recall, floor, is_held(recall, floor), sum(one.skipped for one in judged))

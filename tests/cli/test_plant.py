@@ -1,6 +1,7 @@
 """`monastery plant`: known proposals from steps, checked; one clear line for what is wrong."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,25 @@ def test_a_list_with_a_bad_file_ends_with_2(tmp_path: Path, cli: Cli) -> None:
     assert "peas" in done.out
     assert "beans.yaml" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_server_goes_on_without_what_cannot_be_planted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bad file is told once and left out; without the folder nothing is planted."""
+    run = _run(tmp_path, load(_project(tmp_path)), approve())
+    (tmp_path / "planted" / "peas.yaml").write_text(GOOD)
+    (tmp_path / "planted" / "beans.yaml").write_text("kind: plan\n")
+    with Store.open(tmp_path / "home") as store:
+        shelf = Shelf(store)
+        for _ in range(2):
+            assert [one.name for one in shelf.known(run, "plan")] == ["peas"]
+        err = capsys.readouterr().err
+        assert err.count("not planted: ") == 1
+        assert "beans.yaml" in err
+        shutil.rmtree(tmp_path / "planted")
+        assert Shelf(store).known(run, "plan") == []
+        assert "no planted items" in capsys.readouterr().err
 
 
 def test_the_same_bytes_twice_are_told(tmp_path: Path) -> None:
