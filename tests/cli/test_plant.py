@@ -1,6 +1,7 @@
 """`monastery plant`: known proposals from steps, checked; one clear line for what is wrong."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ from typing import Any
 import pytest
 import trio
 
-from monastery.runtime.cli import plant
-from monastery.runtime.cli.rendering import executors
+from monastery.runtime.cases import make_case
+from monastery.runtime.cli import compose, plant
+from monastery.runtime.cli.rendering import NoDesk, executors
 from monastery.runtime.cli.shelf import Shelf
-from monastery.runtime.errors import BadInput, ProjectInvalid
+from monastery.runtime.errors import AuditExpired, BadInput, ProjectInvalid
 from monastery.runtime.executors.context import Context
 from monastery.runtime.executors.plan import PlanExecutor, PlanSettings
+from monastery.runtime.people import question_of
 from monastery.runtime.planted import Known
 from monastery.runtime.planted_files import read_folder, read_known, write_known
 from monastery.runtime.ports import Desk
 from monastery.runtime.project_file import Loaded, load
-from monastery.runtime.records import RunId
+from monastery.runtime.records import Answer, Item, Proposal, RunId, SegmentId, Sha256
 from monastery.runtime.run import World
 from monastery.runtime.runner import go, new_run
 from monastery.runtime.store import Store
@@ -217,3 +220,42 @@ def test_what_is_written_is_read_back(tmp_path: Path, payload: bytes) -> None:
     known = Known("k", "plan", payload, "", "why\n", (("a b", payload),), True, "w", None, payload)
     kinds: Any = {"plan": Anything(PlanSettings(), PLAN["plan"])}
     assert read_known(write_known(tmp_path, known), kinds) == known
+
+
+@pytest.mark.parametrize(
+    ("auditor", "rate", "wanted"),
+    [
+        ("{person: ada}", 0.08, {"rate": 0.08, "floor": 0.6}),
+        ("{panel: reviewers}", 0.08, {"rate": 0.08, "floor": 0.6}),
+        ("{person: ada}", 0, None),
+    ],
+)
+async def test_a_run_tells_the_desk_how_often_and_not_where(
+    tmp_path: Path, auditor: str, rate: float, wanted: Any
+) -> None:
+    """In each question for people; nothing where the project plants nothing."""
+    segment, digest = SegmentId("garden-20261121-091500-k3f9.1"), Sha256("a" * 64)
+    proposal = Proposal(segment, 1, "plan", b"dig", "why", (), (), digest)
+    case = make_case("Plan.", proposal, rendering="1. dig", settings={}, earlier=())
+    asked: list[Item] = []
+
+    class Asked(NoDesk):
+        async def ask(self, item: Item) -> Answer | None:
+            await trio.lowlevel.checkpoint()
+            asked.append(item)
+            return None
+
+    text = PROJECT.replace("{person: ada}", auditor)
+    text = text.replace("{folder: planted}", f"{{folder: planted, rate: {rate}, floor: 0.6}}")
+    loaded = load(_project(tmp_path, text))
+    made = compose.world(loaded, Asked(), 0, sandbox=ScriptedSandbox(_agent), home=tmp_path)
+    with pytest.raises((AuditExpired, ExceptionGroup)):
+        await made.auditors[0].judge(case, None)  # type: ignore[arg-type]
+    for item in asked:
+        assert item.body["desk"].get("planted") == wanted
+        assert (question_of(item).planted, question_of(item).floor) == (
+            (0.08, 0.6) if wanted else (0.0, 0.0)
+        )
+        assert (re.search(r"~\d{6}$", item.id) is not None) == bool(wanted)
+        assert "folder" not in str(item.body["desk"])
+    assert asked
