@@ -96,7 +96,8 @@ class Queue:
             for standing in self.book.waiting():
                 item = standing.question.item
                 if item not in hidden and self._why_not(standing, caller, now) is None:
-                    if by_hand and self._planter is not None:
+                    held = self._held_by(item) is not None  # it waits for an adjudicator already
+                    if by_hand and self._planter is not None and not held:
                         item = self._planter.before(standing.question, caller.name, now) or item
                     self._claim(item, caller, now)
                     return item

@@ -378,6 +378,20 @@ def test_votes_below_the_floor_are_held_for_an_adjudicator(world: World) -> None
     assert [one["decision"] for one in held["ballots"]] == ["approve", "approve"]
 
 
+def test_an_adjudicator_gets_the_held_one_and_nothing_planted_before_it(world: World) -> None:
+    """It waits long enough already; and who is no auditor could not judge a planted one."""
+    _make_held(world)
+    real = put(world, 20, floor=0.7)
+    judge(world, ADA, handed(world, ADA))
+    assert handed(world, ADA) == real.id
+    judge(world, ADA, real.id)
+    dora = world.add("dora", "adjudicator")
+    assert world.clerk.count(dora, world.now) == 1
+    assert handed(world, dora) == real.id
+    assert judge(world, dora, real.id, decision="reject").final
+    assert world.answer(real)["decision"] == "reject"
+
+
 def test_a_terminal_sends_who_is_held_to_the_browser(world: World) -> None:
     """There is no adjudicator at a terminal; others, and other projects, are not refused."""
     _make_held(world)
