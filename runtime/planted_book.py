@@ -196,7 +196,8 @@ class PlantedRows(Store):
             ),
         )
         told = {name: given.body.get(name) for name in ("decision", "score")}
-        seconds = sum(one["seconds"] for one in given.body["desk"]["ballots"] if "seconds" in one)
+        cast = given.body.get("desk", {}).get("ballots", ())
+        seconds = sum(float(one.get("seconds", 0.0)) for one in cast)
         self.log(given.at, "answered", item=given.item, by=given.by, seconds=seconds, **told)
 
     def planted_answer(self, item: str) -> Answer | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monastery.runtime.cli import again, audit_answers, audit_view, output
+from monastery.runtime.cli import again, audit_answers, audit_view, handed, output
 from monastery.runtime.cli.home import HomeOption, find_run, open_store
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import BadInput
@@ -85,10 +85,9 @@ def list_items(
     """List the items that wait, the oldest first."""
     with open_store(home) as store:
         only = None if run is None else find_run(store, run).run
-        found = [
-            (one, audit_view.state(store, one))
-            for one in store.items(state=None if every else "open", run=only)
-        ]
+        items = store.items(state=None if every else "open", run=only)
+        items = handed.listed(store, items, audit_answers.login_name())
+        found = [(one, audit_view.state(store, one)) for one in items]
     if not every:
         found = [(one, now) for one, now in found if now == "open"]
     if json:
@@ -129,7 +128,7 @@ def show(
     if raw and (json or sys.stdout.isatty()):
         raise BadInput("--raw bytes go to a pipe or a file, and not with --json")
     with open_store(home) as store:
-        found = audit_view.find(store, item)
+        found = handed.find(store, item, audit_answers.login_name())
         now = audit_view.state(store, found)
     if evidence is not None:
         _show_evidence(found.item, evidence, raw=raw, full=full, json=json)
@@ -170,7 +169,7 @@ def score(
 ) -> None:
     """Vote on an audit, or decide at a gate."""
     with open_store(home) as store:
-        found = audit_view.find(store, item).item
+        found = handed.find(store, item, audit_answers.login_name()).item
         modified = None if payload is None else _read(payload)
         body = audit_answers.decision(found, decision, score=score, note=note, modified=modified)
         _send(store, found, by, body, json=json)
@@ -190,14 +189,14 @@ def answer(
 ) -> None:
     """Say what came of a deed, answer a question, or say whether a step was done."""
     with open_store(home) as store:
-        found = audit_view.find(store, item).item
+        found = handed.find(store, item, audit_answers.login_name()).item
         _send(store, found, by, audit_answers.report(found, status, content), json=json)
 
 
 def _send(store: Store, item: Item, by: str | None, body: dict[str, Any], *, json: bool) -> None:
     given = audit_answers.signed(item, audit_answers.login_name() if by is None else by, body)
     audit_answers.not_held(store.home, item, given.by)
-    store.answer(given)
+    handed.answer(store, given)
     if json:
         output.as_json(_told(given))
     else:
