@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
     "list project.yaml; monastery plant verify. Exit codes: 0 done, 1 a check fails, 2 bad input."
 )
 def plant() -> None:
-    """Keep known-good and known-bad proposals, which people are handed among the agent's."""
+    """Keep known-good and known-bad proposals that people are handed, and check them."""
 
 
 @app.command(
