@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from monastery.auditor.votes import parse_vote
-from monastery.runtime.cases import compared
+from monastery.runtime.cases import compared, name_of
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.ports import Desk, Forkable
-from monastery.runtime.records import Case, Item, ItemId, RunId, Vote
+from monastery.runtime.records import Case, Item, RunId, Vote
 
 
 class PersonAuditor:
@@ -47,7 +47,7 @@ class PersonAuditor:
         now = self._now()
         answer = await self._desk.ask(
             Item(
-                id=ItemId(f"{case.item}.{self.name}"),
+                id=name_of(case, f"{case.item}.{self.name}", self._wants.get("desk", {})),
                 run=RunId(case.proposal.segment.rpartition(".")[0]),
                 purpose="audit",
                 created=now,

@@ -12,11 +12,11 @@ import trio
 
 from monastery.auditor.bradley_terry import bradley_terry, preferences
 from monastery.auditor.votes import parse_vote
-from monastery.runtime.cases import compared
+from monastery.runtime.cases import compared, name_of
 from monastery.runtime.errors import AuditExpired, AuditFailed
 from monastery.runtime.gate import DecisionRule, ScoreRule, aggregate
 from monastery.runtime.ports import Desk, Forkable
-from monastery.runtime.records import Answer, Case, Item, ItemId, RunId, Vote
+from monastery.runtime.records import Answer, Case, Item, RunId, Vote
 
 _DOES = ("approve", "modify")
 """Those that have something carried out."""
@@ -93,7 +93,7 @@ class PanelAuditor:
         now = self._now()
         answer = await self._desk.ask(
             Item(
-                id=ItemId(f"{case.item}.{self.name}.{seat}"),
+                id=name_of(case, f"{case.item}.{self.name}.{seat}", self._wants),
                 run=RunId(case.proposal.segment.rpartition(".")[0]),
                 purpose="audit",
                 created=now,

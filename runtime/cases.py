@@ -107,6 +107,21 @@ def _bytes(proposal: Proposal) -> dict[str, Any]:
     }
 
 
+def name_of(case: Case, name: str, wants: Mapping[str, Any]) -> ItemId:
+    """Return the id of a question about a case.
+
+    Where there are planted questions it ends in six digits, made of the proposal's hash, which is
+    salted: two questions about the same step differ in no more than theirs.
+
+    Args:
+        case: What is judged.
+        name: The question's own name.
+        wants: What its asker wants of the desk.
+    """
+    digits = int(case.proposal.digest[:15], 16) % 10**6
+    return ItemId(f"{name}~{digits:06d}" if "planted" in wants else name)
+
+
 def _core(case: Case) -> dict[str, Any]:
     proposal = case.proposal
     told = {

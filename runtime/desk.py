@@ -58,6 +58,8 @@ class StoreDesk:
             item = replace(item, id=ItemId(f"{item.id.partition('~')[0]}~{number}"))
             stored = self._find(item)
         if stored is None:
+            if "~" in item.id:
+                await self._close_others(item)
             stored = await self._post(item)
         if stored.state == "answered":
             return self._store.answered(item.id)
@@ -69,6 +71,13 @@ class StoreDesk:
             return await self._wait(stored.item)
         finally:
             self.waiting.discard(asked)
+
+    async def _close_others(self, item: Item) -> None:
+        """Withdraw what was asked under the same name about an earlier proposal."""
+        base = item.id.partition("~")[0]
+        for stored in self._store.items(run=self._run):
+            if stored.item.id.partition("~")[0] == base:
+                await self._close(stored.item, "withdrawn")
 
     async def _wait(self, item: Item) -> Answer | None:
         """Wait until the question is answered, expires, or is withdrawn.

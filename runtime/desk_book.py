@@ -6,7 +6,6 @@ it ends.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from monastery.runtime.people import (
     Skip,
     Standing,
 )
+from monastery.runtime.planted_book import PlantedRows
 from monastery.runtime.records import Answer, Item, ItemId
 from monastery.runtime.rows import Entry
 from monastery.runtime.store import raw
@@ -43,7 +43,7 @@ _MOST_HEADS = 50_000
 """So many questions are kept as they were read; what a question is never changes."""
 
 
-class DeskBook(DeskRecord):
+class DeskBook(DeskRecord, PlantedRows):
     """The book over one connection. Synchronous; an instance serves one thread at a time."""
 
     def __init__(self, home: Path, connection: apsw.Connection) -> None:
@@ -60,10 +60,6 @@ class DeskBook(DeskRecord):
             question = self._heads[item] = msgspec.json.decode(head, type=Question)
         return Standing(question, state, answered, who)
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Let nobody else write until the block ends; what raises in it undoes it."""
-        return self._transaction()
-
     # Questions
 
     def waiting(self) -> Iterator[Standing]:
@@ -75,11 +71,11 @@ class DeskBook(DeskRecord):
         """Return where one question stands; None when there is none of that id."""
         for row in self._query(_STANDING, (item,)):
             return self._standing(row)
-        return None
+        return self.planted_standing(item)
 
     def shown(self, item: ItemId) -> Item:
         """Return a question with all that it holds."""
-        return self.item(item).item
+        return self.planted_item(item) or self.item(item).item
 
     def later(self, item: ItemId) -> ItemId | None:
         """Return the question that took this one's place when its proposal changed."""
@@ -98,6 +94,9 @@ class DeskBook(DeskRecord):
         Returns:
             The bytes that were kept, and how many were printed.
         """
+        planted = self.planted_print(item)
+        if planted is not None:
+            return planted, len(planted)
         from monastery.runtime.journal import decode  # what these need takes a while to load
         from monastery.runtime.recall import kept
 
@@ -116,12 +115,15 @@ class DeskBook(DeskRecord):
         return b"", 0
 
     def put_answer(self, answer: Answer) -> None:
-        """Put an answer where its run will find it; see `Store.answer`."""
-        self.answer(answer)
+        """Put an answer where its run will find it; see `Store.answer`. A planted one has none."""
+        if self.planted_standing(answer.item) is None:
+            self.answer(answer)
+        else:
+            self.answer_planted(answer)
 
     def answer_of(self, item: ItemId) -> Answer | None:
         """Return the answer that lies ready for a question."""
-        return self.answered(item)
+        return self.planted_answer(item) or self.answered(item)
 
     def correct_answer(self, answer: Answer) -> None:
         """Put an answer in the place of its author's earlier one, which its run has not taken.
@@ -129,6 +131,10 @@ class DeskBook(DeskRecord):
         Raises:
             BadInput: There is none of theirs.
         """
+        given = self.planted_answer(answer.item)
+        if given is not None and given.by == answer.by:
+            self.answer_planted(answer)
+            return
         self._db.execute(
             "UPDATE answers SET body = ?, due = ? WHERE item = ? AND who = ?",
             (

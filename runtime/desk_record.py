@@ -19,7 +19,7 @@ from monastery.runtime.events import (
     Event,
     ProposalFrozen,
 )
-from monastery.runtime.people import Ballot, Judged, Question, Spoken, Told
+from monastery.runtime.people import AuditedStep, Ballot, Question, Spoken, Told
 from monastery.runtime.records import ItemId
 from monastery.runtime.rows import Entry, RunRow
 from monastery.runtime.store import Store, raw
@@ -37,11 +37,11 @@ class DeskRecord(Store):
         """Return the newest runs, or the one of this name, with their audited steps."""
         rows = [self.run(run)] if run is not None else islice(self.runs(), most)
         return [
-            Told(row.run, row.project, row.status, row.started, tuple(self.judged(row)))
+            Told(row.run, row.project, row.status, row.started, tuple(self.audited_steps(row)))
             for row in rows
         ]
 
-    def judged(self, row: RunRow) -> list[Judged]:
+    def audited_steps(self, row: RunRow) -> list[AuditedStep]:
         """Return a run's audited steps, with what was said of each, in their order."""
         kinds: dict[str, str] = {}
         votes: defaultdict[str, dict[str, Spoken]] = defaultdict(dict)
@@ -75,7 +75,7 @@ class DeskRecord(Store):
             over = end is not None and segment not in open_now
             scored = end if isinstance(end, AuditScored) else None
             found.append(
-                Judged(
+                AuditedStep(
                     segment=segment,
                     run=row.run,
                     step=_number(segment),

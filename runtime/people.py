@@ -64,6 +64,8 @@ class Question:
         barred: People who may not answer: they have had their say.
         role: What one must be to answer, where the purpose alone does not say it.
         alternatives: How many proposals are compared; 0 where there is but one.
+        planted: How often a planted question takes its place at first.
+        floor: Below which recall of planted questions votes on it are held; 0 holds none.
     """
 
     item: ItemId
@@ -82,6 +84,8 @@ class Question:
     barred: tuple[str, ...] = ()
     role: Role | None = None
     alternatives: int = 0
+    planted: float = 0.0
+    floor: float = 0.0
 
 
 State = Literal["open", "answered", "expired", "withdrawn"]
@@ -159,7 +163,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class AuditedStep:
     """A step that was drawn for an audit, and what was said of it.
 
     Attributes:
@@ -192,7 +196,7 @@ class Told:
     project: str
     status: str
     started: datetime
-    judged: tuple[Judged, ...]
+    judged: tuple[AuditedStep, ...]
 
 
 def question_of(item: Item) -> Question:
@@ -203,6 +207,7 @@ def question_of(item: Item) -> Question:
     """
     wants = item.body.get("desk", {})
     step = item.body.get("step")
+    planted = wants.get("planted", {})
     return Question(
         item=item.id,
         run=item.run,
@@ -220,4 +225,6 @@ def question_of(item: Item) -> Question:
         barred=tuple(map(str, wants.get("not", ()))),
         role=wants["role"] if wants.get("role") in ROLES else None,
         alternatives=len(item.body.get("alternatives", ())),
+        planted=float(planted.get("rate", 0.0)),
+        floor=float(planted.get("floor", 0.0)),
     )

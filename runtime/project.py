@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from monastery.runtime.planted import MOST_RATE
 from monastery.runtime.records import Promise
 
 _UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
@@ -234,6 +235,20 @@ class PanelAuditorSettings(Settings):
 AuditorSettings = CommandAuditorSettings | PersonAuditorSettings | PanelAuditorSettings
 
 
+class PlantedSettings(Settings):
+    """Proposals of which it is known whether they are good, for people at the desk.
+
+    Attributes:
+        folder: Where they lie, one file each, relative to the project's folder.
+        rate: How often a person is handed one before a step; 0 plants none.
+        floor: Whose recall is surely below it, their votes go to an adjudicator; 0 holds none.
+    """
+
+    folder: Annotated[str, Field(min_length=1)]
+    rate: Annotated[float, Field(ge=0.0, le=MOST_RATE)] = 0.08
+    floor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
 class AuditSettings(Settings):
     """How steps are audited.
 
@@ -253,6 +268,7 @@ class AuditSettings(Settings):
         runner_audits: Whether who runs a run may judge it.
         alternatives: How many proposals of the same moment an audit compares, the live one among
             them; 1 compares none. The others are rolled out from a copy of the work folder.
+        planted: Known proposals that people are handed among the agent's, if any.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
@@ -269,6 +285,7 @@ class AuditSettings(Settings):
     second_vote: bool = True
     runner_audits: bool = True
     alternatives: Annotated[int, Field(ge=1, le=MOST_ALTERNATIVES)] = 1
+    planted: PlantedSettings | None = None
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
 

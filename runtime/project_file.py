@@ -188,6 +188,10 @@ def _world(lined: Lined, folder: Path) -> Iterator[Fault]:
     audit = _part(AuditSettings, data.get("audit", {}))
     if audit is not None:
         yield from _rates(audit, kinds, lined)
+        planted = audit.planted
+        if planted is not None and not (folder / planted.folder).is_dir():
+            message = f"no folder {planted.folder!r} in {str(folder)!r}; make it, or leave it out"
+            yield _fault(lined, "audit", "planted", "folder", message=message)
 
 
 def _part(model: type[BaseModel], raw: Any) -> Any:

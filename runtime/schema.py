@@ -86,6 +86,32 @@ CREATE TABLE skips (
 CREATE INDEX skips_by_person ON skips (person, item);
 """
 
+# Planted questions, which are no run's. `body` is what was shown, until it was judged; `sealed` and
+# `salt` are what was committed to in the log, an append-only chain. `holds` are votes that their
+# runs were not handed.
+_PLANTED = """
+CREATE TABLE planted (
+    item TEXT PRIMARY KEY, person TEXT NOT NULL, stands_for TEXT NOT NULL, run TEXT NOT NULL,
+    head BLOB NOT NULL, body BLOB, printed BLOB NOT NULL, name TEXT NOT NULL, same TEXT NOT NULL,
+    good INTEGER NOT NULL, why TEXT NOT NULL, sealed BLOB NOT NULL, salt BLOB NOT NULL,
+    who TEXT, at TEXT, due TEXT, answer BLOB, held INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0, revealed INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX planted_by_person ON planted (person);
+CREATE INDEX planted_by_author ON planted (who);
+CREATE INDEX planted_open ON planted (item) WHERE revealed = 0;
+CREATE TABLE planted_draws (
+    item TEXT NOT NULL, person TEXT NOT NULL, planted INTEGER NOT NULL, PRIMARY KEY (item, person)
+) WITHOUT ROWID;
+CREATE TABLE planted_log (
+    number INTEGER PRIMARY KEY, hash BLOB NOT NULL, body BLOB NOT NULL, frontier BLOB NOT NULL
+);
+CREATE TABLE planted_seed (seed BLOB NOT NULL);
+CREATE TABLE holds (
+    item TEXT PRIMARY KEY, person TEXT NOT NULL, at TEXT NOT NULL, body BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
 
 def _first(db: apsw.Connection) -> None:
     db.execute(_FIRST)
@@ -115,7 +141,11 @@ def _desk(db: apsw.Connection) -> None:
         db.execute("UPDATE items SET head = ? WHERE item = ?", (head, item))
 
 
-_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs, _leases, _desk]
+def _planted(db: apsw.Connection) -> None:
+    db.execute(_PLANTED)
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs, _leases, _desk, _planted]
 """The one at index n makes version n + 1 out of version n; 0 is an empty database."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)

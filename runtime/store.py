@@ -391,6 +391,8 @@ class Store(Database):
             " UNION ALL SELECT body FROM answers WHERE item = ?1"
             " UNION ALL SELECT body FROM ballots WHERE item = ?1"
             " UNION ALL SELECT reason FROM skips WHERE item = ?1"
+            " UNION ALL SELECT body FROM holds WHERE item = ?1"
+            " UNION ALL SELECT body FROM planted WHERE stands_for = ?1 AND body IS NOT NULL"
         )
         return b"\n".join(raw(body) for (body,) in self._query(query, (item,)))
 
@@ -443,6 +445,12 @@ class Store(Database):
                 (b'{"erased":true}', item),
             )
         self._db.execute("UPDATE skips SET reason = '' WHERE item = ?", (item,))
+        self._db.execute("UPDATE holds SET body = ? WHERE item = ?", (b'{"erased":true}', item))
+        # What was shown in its place told of the same earlier steps.
+        query = "SELECT item FROM planted WHERE stands_for = ? AND body IS NOT NULL"
+        for (standin,) in self._db.execute(query, (item,)).fetchall():
+            body = msgspec.json.encode(replace(emptied, id=ItemId(str(standin))))
+            self._db.execute("UPDATE planted SET body = ? WHERE item = ?", (body, standin))
 
 
 def raw(value: Any) -> bytes:

@@ -12,13 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("runtime", "sandbox", "auditor", "policies")
 NOUNS = {"records", "ports", "errors", "cases", "project", "canonical", "owner", "gateway"}
-NOUNS |= {"credit", "people", "display", "gate"}
+NOUNS |= {"credit", "people", "display", "gate", "planted", "draw"}
 """What every room may import of the runtime: nouns and protocols; who a process is; what a model
 call may hold and used, and a segment is worth, which is pure; how several votes become one; and how
 text is made safe to show."""
 
 PURE = {"records", "ports", "errors", "events", "gate", "draw", "cases", "canonical", "project"}
-PURE |= {"content", "merkle", "note", "credit", "people"}
+PURE |= {"content", "merkle", "note", "credit", "people", "planted"}
 """Modules that do no input or output: they may import each other, and libraries that are pure."""
 
 HEAVY = {"docker": "sandbox", "torch": "policies", "openai": "policies", "anthropic": "policies"}

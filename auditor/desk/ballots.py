@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from monastery.auditor.desk.rules import Refused
 from monastery.auditor.votes import Base64, ComparedMessage, Strict, VoteMessage, fault
 from monastery.runtime.people import Ballot, Question
+from monastery.runtime.planted import Held
 from monastery.runtime.records import Answer, Item
 
 MOST_NOTE = 100_000
@@ -84,7 +85,14 @@ def fault_of(question: Question, said: Mapping[str, Any]) -> Refused | None:
     return None
 
 
-def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | None) -> Answer:
+def answer(
+    item: Item,
+    cast: Sequence[Ballot],
+    *,
+    at: datetime,
+    due: datetime | None,
+    held: Held | None = None,
+) -> Answer:
     """Return the answer that a person's ballots on a question make.
 
     The score is that of the first ballot, which was blind: no rationale can earn a reward. All else
@@ -96,6 +104,7 @@ def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | 
         cast: The ballots that count, in the order in which they were cast; at least one.
         at: When the last was cast.
         due: From when on it may be taken.
+        held: The vote that was kept from the run, in whose place this one comes.
     """
     body = dict(cast[-1].body)
     staged = any(one.stage == "second" for one in cast)
@@ -107,6 +116,9 @@ def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | 
     if "digest" in item.body:
         body["digest"] = item.body["digest"]
     body["desk"] = {"ballots": [_told(one) for one in cast]}
+    if held is not None:
+        said = held.body.get("desk", {}).get("ballots", [])
+        body["desk"]["held"] = {"by": held.person, "at": held.at.isoformat(), "ballots": said}
     return Answer(item.id, cast[-1].person, at, body, due)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from monastery.runtime.people import Ballot, Claim, Pass, Person, Skip, Standing, Told
+from monastery.runtime.planted import Held, Judged, Planted, Standin
 from monastery.runtime.records import Answer, Item, ItemId
 
 
@@ -114,6 +115,89 @@ class Book(Protocol):
         Raises:
             BadInput: There is none of that name.
         """
+
+    def log(self, at: datetime, what: str, **told: Any) -> None:
+        """Append to the log of planted questions."""
+        ...
+
+    def planting_seed(self) -> bytes | None:
+        """Return the seed of the draws of planted questions."""
+        ...
+
+    def put_planting_seed(self, seed: bytes) -> None:
+        """Keep a seed, the only one."""
+        ...
+
+    def drop_planting_seed(self) -> None:
+        """Forget the seed."""
+        ...
+
+    def has_drawn(self, item: ItemId, person: str) -> bool:
+        """Whether it was drawn already if a planted question comes before this one."""
+        ...
+
+    def put_drawn(self, item: ItemId, person: str, planted: bool) -> None:
+        """Note a draw."""
+        ...
+
+    def segments_of(self, person: str) -> set[str]:
+        """Return the segments whose proposals a person has voted on."""
+        ...
+
+    def planted_before(self, person: str) -> set[str]:
+        """Return what tells the proposals apart that a person was handed planted."""
+        ...
+
+    def is_planted(self, item: ItemId) -> bool:
+        """Whether a question is planted."""
+        ...
+
+    def was_held(self, item: ItemId) -> bool:
+        """Whether a planted question was judged by somebody whose votes were held."""
+        ...
+
+    def note_held(self, item: ItemId) -> None:
+        """Note that who judged a planted question had their votes held."""
+        ...
+
+    def put_planted(self, one: Planted) -> None:
+        """Write a planted question."""
+        ...
+
+    def standins(self, person: str) -> list[Standin]:
+        """Return the planted questions that wait for a person, the oldest first."""
+        ...
+
+    def shadowed(self, person: str, now: datetime) -> set[ItemId]:
+        """Return the questions whose planted stand-ins a person has judged and can still undo."""
+        ...
+
+    def skip_planted(self, item: ItemId) -> None:
+        """Let nobody judge a planted question any more that was left to others."""
+        ...
+
+    def reveal(self, now: datetime, *, judged: bool = False) -> None:
+        """Reveal what is known of every planted question that nobody can judge any more."""
+        ...
+
+    def judged(self, person: str | None = None) -> list[Judged]:
+        """Return the planted questions that a person judged or left, or all."""
+        ...
+
+    def planted_payload(self, item: ItemId) -> bytes:
+        """Return the bytes that a planted question proposed."""
+        ...
+
+    def hold_vote(self, one: Held) -> None:
+        """Keep a vote from its run, for an adjudicator to decide."""
+        ...
+
+    def held_vote(self, item: str) -> Held | None:
+        """Return the vote on a question that is held."""
+        ...
+
+    def held_votes(self) -> dict[str, str]:
+        """Return whose vote is held on which question that is open."""
         ...
 
     def person(self, name: str) -> Person | None:

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 
 from monastery.auditor.desk import ballots
 from monastery.auditor.desk.ballots import Given
+from monastery.auditor.desk.planting import is_held, recall_of
 from monastery.auditor.desk.queue import Hours, Queue, counting, staged, unknown
 from monastery.auditor.desk.rules import Caller, Refused
 from monastery.runtime.errors import BadInput
 from monastery.runtime.people import Ballot, Question, Standing
+from monastery.runtime.planted import Held
 
 __all__ = ["Clerk", "Hours", "Voted"]
 
@@ -149,23 +151,50 @@ class Clerk(Queue):
             said = [*counting(cast), ballot]
             due = self._due(question, now, self.hours.undo)
             shown = self.book.shown(question.item)
-            self.book.correct_answer(ballots.answer(shown, said, at=cast[-1].at, due=due))
+            held = self.book.held_vote(question.item)
+            self.book.correct_answer(
+                ballots.answer(shown, said, at=cast[-1].at, due=due, held=held)
+            )
             return Voted(ballot, final=True, undo_until=_before(due))
 
     def _finish(
         self, question: Question, caller: Caller, cast: list[Ballot], now: datetime
     ) -> Voted | Refused:
         """Make the answer of a person's ballots."""
-        due = self._due(question, now, self.hours.undo)
-        given = ballots.answer(self.book.shown(question.item), cast, at=now, due=due)
+        held = self.book.held_vote(question.item)
+        holds = held is None and self._is_held(question, caller)
+        if holds and not self.book.is_planted(question.item):
+            return self._hold(question, caller, cast, now)
+        # Whose votes are held cannot take one back, a planted one neither: it would be known by it.
+        due = None if holds else self._due(question, now, self.hours.undo)
+        shown = self.book.shown(question.item)
+        given = ballots.answer(shown, cast, at=now, due=due, held=held)
         try:
             self.book.put_answer(given)
         except BadInput as exc:
             return Refused("withdrawn", f"It does not count: {exc}.")
+        if holds:
+            self.book.note_held(question.item)
         if question.opinion:
             self.book.put_opinion(question.opinion, caller.name, question.item)
         self.book.drop_claim(question.item)
         return Voted(cast[-1], final=True, undo_until=_before(due))
+
+    def _is_held(self, question: Question, caller: Caller) -> bool:
+        """Whether this person's votes on a run's steps go to an adjudicator first."""
+        floor, role = question.floor, question.role
+        if question.purpose != "audit" or floor == 0.0 or role is not None:
+            return False
+        return is_held(recall_of(self.book.judged(caller.name)), floor)
+
+    def _hold(self, question: Question, caller: Caller, cast: list[Ballot], now: datetime) -> Voted:
+        """Keep a vote from its run; an adjudicator who has not seen it decides."""
+        body = ballots.answer(self.book.shown(question.item), cast, at=now, due=None).body
+        self.book.hold_vote(Held(question.item, caller.name, now, body))
+        if question.opinion:
+            self.book.put_opinion(question.opinion, caller.name, question.item)
+        self.book.drop_claim(question.item)
+        return Voted(cast[-1], final=True)
 
     def _due(self, question: Question, now: datetime, seconds: float) -> datetime | None:
         """Return from when on an answer may be taken; None is at once.

@@ -12,6 +12,7 @@ from typing import Literal
 
 from monastery.auditor.desk import ballots, rules, views
 from monastery.auditor.desk.book import Book
+from monastery.auditor.desk.planting import Planter, Shelf
 from monastery.auditor.desk.rules import Caller, Refused
 from monastery.auditor.desk.views import Sheet
 from monastery.runtime.people import Ballot, Claim, Person, Question, Skip, Standing
@@ -46,6 +47,7 @@ class _Facts:
     account: Callable[[str], Person | None]
     sits: Callable[[str], bool]
     claim: Callable[[ItemId], Claim | None]
+    held: Callable[[ItemId], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +59,67 @@ class _Read:
     waiting: list[Standing]
     claims: dict[ItemId, Claim]
     people: dict[str, Person]
+    held: dict[str, str]
 
 
 class Queue:
-    """One book's questions."""
+    """One book's questions.
 
-    def __init__(self, book: Book, hours: Hours | None = None) -> None:
+    Args:
+        book: The rows.
+        hours: How long things last.
+        shelf: Proposals of which it is known whether they are good; None plants nothing.
+    """
+
+    def __init__(self, book: Book, hours: Hours | None = None, shelf: Shelf | None = None) -> None:
         self.book = book
         self.hours = hours or Hours()
+        self._planter = None if shelf is None else Planter(book, shelf)
         self._read: _Read | None = None
 
-    def next(self, caller: Caller, now: datetime) -> ItemId | Refused:
-        """Claim the oldest question that the caller may answer; one that they have comes first."""
+    def next(self, caller: Caller, now: datetime, *, by_hand: bool = False) -> ItemId | Refused:
+        """Claim the oldest question that the caller may answer; one that they have comes first.
+
+        Args:
+            caller: Who asks.
+            now: The time.
+            by_hand: Whether eyes and fingers have a part in it: a program is handed nothing that is
+                planted.
+        """
         with self.book.turn():
+            self.book.reveal(now)
             for claim in self.book.claims(caller.name):
                 if self._refusal(claim.item, caller, now) is None:
                     return claim.item
                 self.book.drop_claim(claim.item)
-            for question in self.offered(caller, now):
-                self._claim(question.item, caller, now)
-                return question.item
+            for question in self._free(caller, now):
+                item = question.item
+                held = self._held_by(item) is not None  # it waits for an adjudicator already
+                if by_hand and self._planter is not None and not held:
+                    item = self._planter.before(question, caller.name, now) or item
+                self._claim(item, caller, now)
+                return item
         return Refused("nothing", "Nothing waits for you.")
 
     def offered(self, caller: Caller, now: datetime) -> Iterator[Question]:
-        """Yield what the caller may answer and did not skip, the oldest first; claims nothing."""
-        skipped = self.book.skipped(caller.name)
+        """Yield what the caller may answer and did not skip, the oldest first; claims nothing.
+
+        What is planted and was handed to them stands in the place of the real question.
+        """
+        planted = {one.stands_for: one.standing for one in self.book.standins(caller.name)}
+        for question in self._free(caller, now):
+            standin = planted.get(question.item)
+            if standin is not None and self._why_not(standin, caller, now) is None:
+                yield standin.question
+            else:
+                yield question
+
+    def _free(self, caller: Caller, now: datetime) -> Iterator[Question]:
+        """Yield what runs ask and the caller may answer now, the oldest first."""
+        hidden = self.book.skipped(caller.name) | self.book.shadowed(caller.name, now)
         for standing in self.book.waiting():
             question = standing.question
-            if question.item not in skipped and self._why_not(standing, caller, now) is None:
+            if question.item not in hidden and self._why_not(standing, caller, now) is None:
                 yield question
 
     def strangers(self) -> list[str]:
@@ -106,6 +141,11 @@ class Queue:
             found = self.next(caller, now)
             return found if isinstance(found, Refused) else self.show(caller, found, now)
 
+    def close(self, now: datetime) -> None:
+        """Reveal what was committed to; for when the desk is closed."""
+        if self._planter is not None:
+            self._planter.close(now)
+
     def count(self, caller: Caller, now: datetime, *, stale_seconds: float = 0.0) -> int:
         """Return how many questions wait that the caller may answer, at most `MOST_COUNTED`.
 
@@ -125,13 +165,23 @@ class Queue:
         self, waiting: Iterable[Standing], caller: Caller, now: datetime, facts: "_Facts"
     ) -> int:
         skipped = self.book.skipped(caller.name)
+        planted = [
+            one
+            for one in self.book.standins(caller.name)
+            if one.standing.question.item not in skipped
+            and self._why_not(one.standing, caller, now, facts) is None
+        ]
+        # A planted question is counted in the place of the real one: taking it moves no number. And
+        # what stands behind it does not come back while its judgement can be taken back.
+        hidden = {one.stands_for for one in planted} | self.book.shadowed(caller.name, now)
         theirs = (
             standing
             for standing in waiting
             if standing.question.item not in skipped
+            and standing.question.item not in hidden
             and self._why_not(standing, caller, now, facts) is None
         )
-        return sum(1 for _ in islice(theirs, MOST_COUNTED))
+        return min(MOST_COUNTED, len(planted) + sum(1 for _ in islice(theirs, MOST_COUNTED)))
 
     def _overview(
         self, caller: Caller, now: datetime, stale_seconds: float
@@ -149,9 +199,11 @@ class Queue:
                 list(islice(self.book.waiting(), _MOST_READ)),
                 {claim.item: claim for claim in self.book.all_claims()},
                 {person.name: person for person in self.book.people()},
+                self.book.held_votes(),
             )
         read, sits = self._read, self.book.opinions(caller.name)
-        return read.waiting, _Facts(read.people.get, sits.__contains__, read.claims.get)
+        facts = _Facts(read.people.get, sits.__contains__, read.claims.get, read.held.get)
+        return read.waiting, facts
 
     def show(self, caller: Caller, item: str, now: datetime) -> Sheet | Refused:
         """Put a question before the caller, who has it from now on, if they may."""
@@ -194,6 +246,7 @@ class Queue:
             if refused is not None:
                 return refused
             self.book.put_skip(Skip(ItemId(item), caller.name, now, reason))
+            self.book.skip_planted(ItemId(item))
             self.book.drop_claim(ItemId(item))
         return None
 
@@ -210,14 +263,17 @@ class Queue:
             self.book.person,
             lambda opinion: self.book.sits(opinion, caller.name) is not None,
             self.book.claim_of,
+            self._held_by,
         )
         account = facts.account(question.asked) if question.asked else None
         sits = bool(question.opinion) and facts.sits(question.opinion)
         closed = rules.closed(standing, now)
+        held = facts.held(question.item)
         mine = closed is not None and closed.why == "answered" and standing.by == caller.name
-        if mine:
-            return Refused("voted", "You answered it; that counts.")
-        barred = rules.barred(question, caller, account=account, sits=sits)
+        if mine or (held == caller.name and closed is None):
+            is_held = held == caller.name or self.book.was_held(question.item)
+            return rules.HELD if is_held else rules.COUNTED
+        barred = rules.barred(question, caller, account=account, sits=sits, held=held is not None)
         if barred is not None and barred.why == "forbidden" and closed is None:
             return barred
         if closed is not None and closed.why == "withdrawn":
@@ -227,6 +283,10 @@ class Queue:
                     "changed", "What it asks about has changed since; it is asked anew as another."
                 )
         return closed or barred or rules.held(facts.claim(question.item), caller, now)
+
+    def _held_by(self, item: ItemId) -> str | None:
+        held = self.book.held_vote(item)
+        return None if held is None else held.person
 
     def _claim(
         self, item: ItemId, caller: Caller, now: datetime, *, shown: datetime | None = None

@@ -49,6 +49,15 @@ class Caller:
     roles: frozenset[Role]
 
 
+COUNTED = Refused("voted", "You answered it; that counts.")
+HELD = Refused(
+    "voted",
+    "Your vote is kept, and an adjudicator decides: of the planted steps that you judged, too many"
+    " were judged wrongly.",
+)
+"""What someone is told whose votes are held."""
+
+
 def closed(standing: Standing, now: datetime) -> Refused | None:
     """Return why nobody can answer a question any more, if so."""
     if standing.state == "withdrawn":
@@ -68,7 +77,12 @@ def closed(standing: Standing, now: datetime) -> Refused | None:
 
 
 def barred(
-    question: Question, caller: Caller, *, account: Person | None, sits: bool
+    question: Question,
+    caller: Caller,
+    *,
+    account: Person | None,
+    sits: bool,
+    held: bool = False,
 ) -> Refused | None:
     """Return why this person may not answer a question that is open, if so.
 
@@ -77,11 +91,12 @@ def barred(
         caller: Who wants to.
         account: The account of whom it is for, if there is one.
         sits: Whether they gave one of the opinions already that this is one of.
+        held: Whether a vote on it is held, so that an adjudicator is wanted.
     """
-    role = question.role or ROLE_OF[question.purpose]
+    role = "adjudicator" if held else question.role or ROLE_OF[question.purpose]
     if role not in caller.roles:
         return Refused("forbidden", f"You would need the role {role!r} for this; ask an admin.")
-    theirs = question.asked and not question.panel and account is not None
+    theirs = question.asked and not question.panel and account is not None and not held
     if theirs and account is not None and account.left is None and account.name != caller.name:
         return Refused("forbidden", "It is for someone else.")
     if not question.runner_may and question.runner == caller.name:

@@ -11,7 +11,7 @@ from typing import Any
 from monastery.auditor import panel
 from monastery.auditor.panel import Panel, examine
 from monastery.auditor.persuasion import Pair, Persuasion, persuasion
-from monastery.runtime.people import Ballot, Judged, Told
+from monastery.runtime.people import AuditedStep, Ballot, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Study:
     """
 
     runs: tuple[Told, ...]
-    steps: tuple[Judged, ...]
+    steps: tuple[AuditedStep, ...]
     hidden: int
     panel: Panel
     persuasion: tuple[Persuasion, ...]
@@ -66,7 +66,7 @@ def as_json(found: Study) -> dict[str, Any]:
     }
 
 
-def votes(steps: Iterable[Judged]) -> Iterable[panel.Ballot]:
+def votes(steps: Iterable[AuditedStep]) -> Iterable[panel.Ballot]:
     """Yield who said what of which step; of a panel, those who sat on it and not the panel."""
     for step in steps:
         panels = set(step.panels.values())
@@ -82,7 +82,7 @@ def votes(steps: Iterable[Judged]) -> Iterable[panel.Ballot]:
                 yield panel.Ballot(step.segment, person, last["decision"], first["score"], seconds)
 
 
-def pairs(steps: Iterable[Judged]) -> Iterable[Pair]:
+def pairs(steps: Iterable[AuditedStep]) -> Iterable[Pair]:
     """Yield the two votes of everyone who cast both; a correction in time counts for neither."""
     for step in steps:
         for person, cast in _by_person(step).items():
@@ -91,7 +91,7 @@ def pairs(steps: Iterable[Judged]) -> Iterable[Pair]:
                 yield Pair(step.segment, person, said["first"], said["second"])
 
 
-def _by_person(step: Judged) -> dict[str, list[Ballot]]:
+def _by_person(step: AuditedStep) -> dict[str, list[Ballot]]:
     """Return the ballots that count, of each person; what was erased says nothing any more."""
     found: dict[str, list[Ballot]] = {}
     for cast in step.ballots:

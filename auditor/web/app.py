@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from monastery.auditor.web import api, live, pages, people, record, session, text
+from monastery.auditor.web import api, live, pages, people, record, session, text, work
 from monastery.auditor.web.guard import Guard, Rate
 from monastery.auditor.web.office import Office
 
@@ -70,6 +70,7 @@ def make(
             Route("/leave", people.leave, methods=["POST"]),
             Route("/people", people.people, methods=["GET", "POST"]),
             Route("/record", record.record),
+            Route("/work", work.work),
             Route("/events", live.events),
             Route("/api/waiting", api.waiting),
             Route("/api/record", record.as_data),

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from monastery.auditor.desk.clerk import Voted
-from monastery.auditor.desk.rules import Caller, Refused, Why
+from monastery.auditor.desk.rules import COUNTED, Caller, Refused, Why
 from monastery.auditor.desk.views import Offer, Sheet
 from monastery.auditor.web import text, votes
 from monastery.auditor.web.decoded import decode
@@ -56,7 +56,7 @@ async def take_next(request: Request) -> Response:
     by = await _must_be_signed_in(request)
     await form(request, by)
     office: Office = request.app.state.office
-    found = await office.ask(office.clerk.next, by.caller, office.now())
+    found = await office.ask(office.clerk.next, by.caller, office.now(), by_hand=True)
     return _go("/" if isinstance(found, Refused) else _path(found))
 
 
@@ -116,7 +116,7 @@ async def skip(request: Request) -> Response:
     refused = await office.ask(office.clerk.skip, by.caller, name, reason, office.now())
     if refused is not None:
         return await _question(request, by, name, refused=refused, fields=fields)
-    found = await office.ask(office.clerk.next, by.caller, office.now())
+    found = await office.ask(office.clerk.next, by.caller, office.now(), by_hand=True)
     return _go("/" if isinstance(found, Refused) else _path(found))
 
 
@@ -209,6 +209,7 @@ async def _question(
         status=STATUS[(fault or told).why] if refused is not None or not mine else 200,
         name=name,
         told=told,
+        counted=COUNTED.text,
         fault=fault,
         said=said,
         undo_until=until,

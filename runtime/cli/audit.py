@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from monastery.auditor.desk.rules import Refused
+from monastery.auditor.desk.rules import HELD, Refused
 from monastery.auditor.desk.views import Reasons, Sheet, StepView
-from monastery.runtime.cli import again, audit_answers, audit_view, output
+from monastery.runtime.cli import again, audit_answers, audit_view, handed, output
 from monastery.runtime.cli.audit_seat import Seat, sitting
-from monastery.runtime.cli.home import HomeOption, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, find_run
 from monastery.runtime.display import visible, visible_line
 from monastery.runtime.errors import BadInput
 from monastery.runtime.people import Question, question_of
@@ -95,12 +95,11 @@ def list_items(
     json: output.JsonOption = False,
 ) -> None:
     """List the items that wait, the oldest first."""
-    with open_store(home) as store:
-        only = None if run is None else find_run(store, run).run
-        found = [
-            (one, audit_view.state(store, one))
-            for one in store.items(state=None if every else "open", run=only)
-        ]
+    with sitting(home, None) as seat:
+        only = None if run is None else find_run(seat.book, run).run
+        items = seat.book.items(state=None if every else "open", run=only)
+        items = handed.listed(seat.book, items, seat.caller.name)
+        found = [(one, audit_view.state(seat.book, one)) for one in items]
     if not every:
         found = [(one, now) for one, now in found if now == "open"]
     if json:
@@ -174,7 +173,7 @@ def show(
     if raw and (json or sys.stdout.isatty()):
         raise BadInput("--raw bytes go to a pipe or a file, and not with --json")
     with sitting(home, by) as seat:
-        stored = audit_view.find(seat.book, item)
+        stored = handed.find(seat.book, item, seat.caller.name)
         now = audit_view.state(seat.book, stored)
         sheet = None
         if now == "open":
@@ -235,7 +234,7 @@ def score(
     if stage not in ("first", "second"):
         raise BadInput(f"--stage {stage!r} is no vote; write first or second")
     with sitting(home, by) as seat:
-        asked = question_of(audit_view.find(seat.book, item).item)
+        asked = question_of(handed.find(seat.book, item, seat.caller.name).item)
         modified = None if payload is None else _read(payload)
         said = audit_answers.decision(asked, decision, score=score, note=note, modified=modified)
         _send(
@@ -258,7 +257,7 @@ def answer(
 ) -> None:
     """Say what came of a deed, answer a question, or say whether a step was done."""
     with sitting(home, by) as seat:
-        asked = question_of(audit_view.find(seat.book, item).item)
+        asked = question_of(handed.find(seat.book, item, seat.caller.name).item)
         said = audit_answers.report(asked, status, content)
         _send(seat, asked, said, stage="first", slip=slip, json=json)
 
@@ -273,7 +272,7 @@ def skip(
 ) -> None:
     """Leave an item to others, for good."""
     with sitting(home, by) as seat:
-        found = audit_view.find(seat.book, item).item.id
+        found = handed.find(seat.book, item, seat.caller.name).item.id
         audit_answers.expected(seat.pass_over(found, reason))
     if json:
         output.as_json({"skipped": found})
@@ -297,6 +296,8 @@ def _send(
         output.as_json({**told, "final": voted.final, "again": voted.again, "body": said})
     elif voted.final:
         output.line(f"{visible_line(asked.item)} is answered by {visible_line(by)}{again}")
+        if seat.gone(asked.item) == HELD:
+            output.line(HELD.text)
     else:
         output.line(
             f"the first vote of {visible_line(by)} on {visible_line(asked.item)} is kept{again}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.text import Text
 
-from monastery.auditor.desk.rules import Refused
+from monastery.auditor.desk.rules import COUNTED, Refused
 from monastery.auditor.desk.views import Sheet, StepView
 from monastery.runtime.cli import audit_answers, audit_compare, audit_view
 from monastery.runtime.cli.audit_seat import Seat
@@ -178,9 +178,12 @@ class Desk:
             return None
         if voted.final:
             given = self.seat.book.answer_of(question.item)
-            assert given is not None, "it was sent just now"
-            self.answered.append(given)
+            if given is not None:
+                self.answered.append(given)
+            told = self.seat.gone(question.item)
             self._news = f"{question.item}: {word} was sent"
+            if told is not None and told != COUNTED:
+                self._news += f". {told.text}"
             return None
         return self._see_reasons(question)
 

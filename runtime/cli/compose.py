@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from monastery.auditor.command import CommandAuditor
 from monastery.auditor.person import PersonAuditor
@@ -24,6 +25,7 @@ from monastery.runtime.project import (
     CommandAuditorSettings,
     LocalPolicySettings,
     PanelAuditorSettings,
+    PlantedSettings,
     ReplayedPolicySettings,
     ScriptedPolicySettings,
 )
@@ -146,6 +148,7 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
         "runner": audit_answers.login_name(),
         "runner_may": audit.runner_audits,
         **({"canned": audit.canned} if audit.feedback == "canned" else {}),
+        **_planted(audit.planted),
     }
     if isinstance(settings, PanelAuditorSettings):
         return PanelAuditor(
@@ -160,6 +163,13 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
             decision=audit.decision,
         )
     return PersonAuditor(settings.name, settings.timeout_seconds, desk, wants=wants)
+
+
+def _planted(settings: PlantedSettings | None) -> dict[str, Any]:
+    """Return what the desk must know of planted questions; not where they lie."""
+    if settings is None or settings.rate == 0.0:
+        return {}
+    return {"planted": {"rate": settings.rate, "floor": settings.floor}}
 
 
 def _web(loaded: Loaded) -> Web | None:

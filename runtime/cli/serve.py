@@ -19,6 +19,7 @@ import typer
 
 from monastery.runtime.cli import again, audit_answers, output
 from monastery.runtime.cli.home import HomeOption, find
+from monastery.runtime.cli.shelf import Shelf
 from monastery.runtime.cli.stopping import INTERRUPTED
 from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.display import visible_line
@@ -239,7 +240,8 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(mind)
-        office = Office(Clerk(book, Hours(undo=undo)))
+        clerk = Clerk(book, Hours(undo=undo), Shelf(book))
+        office = Office(clerk)
         desk = make(
             office,
             names=names,
@@ -254,6 +256,7 @@ async def _serve(
             shutdown_trigger=stopped.wait,
         )
         nursery.cancel_scope.cancel()
+    clerk.close(datetime.now(UTC))
 
 
 def _listen(host: str, port: int) -> socket.socket:

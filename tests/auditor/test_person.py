@@ -1,6 +1,7 @@
 """People as auditors, through a desk in memory."""
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -129,3 +130,20 @@ async def test_the_desks_ballots_are_no_part_of_the_vote(case: Case, box: Any) -
     asked = PersonAuditor("bob", 60.0, desk, now=lambda: NOW, wants=wants)
     assert await asked.judge(case, box) == Vote("bob", "approve", 1.0)
     assert desk.items[0].body["desk"] == wants
+
+
+async def test_where_steps_are_planted_an_id_ends_in_six_digits(case: Case, box: Any) -> None:
+    """Made of the proposal's hash: the same when asked again, another about another proposal."""
+    desk = MemoryDesk({"decision": "approve", "score": 1.0, "digest": case.digest})
+    wants = {"planted": {"rate": 0.08, "floor": 0.7}}
+    asked = PersonAuditor("bob", 60.0, desk, now=lambda: NOW, wants=wants)
+    other = replace(case, proposal=replace(case.proposal, digest=sha256(b"another")))
+    for one in (case, case, other):
+        await asked.judge(one, box)
+    names = [str(item.id) for item in desk.items]
+    assert names[0] == names[1] != names[2]
+    for name in names:
+        base, _, digits = name.partition("~")
+        assert base == f"{case.item}.bob"
+        assert len(digits) == 6
+        assert digits.isdecimal()

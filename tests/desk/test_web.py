@@ -374,4 +374,10 @@ def test_every_route_is_one_of_those_that_were_tried(world: World) -> None:
     # Those of several proposals are tried in `test_compare`.
     tried |= {f"{item}/proposal/{{place:int}}/payload"}
     tried |= {f"{item}/proposal/{{place:int}}/evidence/{{number:int}}"}
-    assert found == tried | {"/next", "/enter", "/leave", "/static"}  # which show no question
+    assert found == tried | {
+        "/next",
+        "/enter",
+        "/leave",
+        "/static",
+        "/work",
+    }  # which show no question

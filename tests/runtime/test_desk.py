@@ -60,6 +60,23 @@ async def _desk(home: Path) -> AsyncIterator[tuple[StoreDesk, Store, list[Any]]]
         yield StoreDesk(RUN, store, journal, _clock), store, told
 
 
+async def test_what_is_asked_about_another_proposal_withdraws_the_earlier(tmp_path: Path) -> None:
+    """Where ids end in digits of the proposal: a question of the same name is not left open."""
+    async with _desk(tmp_path) as (desk, store, _):
+        first, second = _item("1.audit.ada~000001"), _item("1.audit.ada~000002")
+        other = _item("1.audit.bob~000001")
+        with trio.move_on_after(1):  # its run stops, and goes on with another proposal
+            await desk.ask(first)
+        async with trio.open_nursery() as nursery:
+            for item in (other, second):
+                nursery.start_soon(desk.ask, item)
+            await trio.sleep(1)
+            found = {one.item.id: one.state for one in store.items(state=None)}
+            assert found == {first.id: "withdrawn", other.id: "open", second.id: "open"}
+            assert desk.waiting == {ItemId(f"{RUN}.1.audit.ada"), ItemId(f"{RUN}.1.audit.bob")}
+            nursery.cancel_scope.cancel()
+
+
 async def test_an_answer_reaches_the_one_who_asked(tmp_path: Path) -> None:
     """The question is posted, then the answer is taken into the journal, once."""
     async with _desk(tmp_path) as (desk, store, told):
