@@ -240,7 +240,7 @@ def test_erased_contents_are_told_to_be_erased(cli: Cli, run: RunId) -> None:
     assert "answer.txt" in second["proposal"]["payload"]["text"]
     verified = cli("verify", run, "--json")
     assert verified.code == 0
-    assert [one["verdict"] for one in verified.json["findings"]].count(True) == 6
+    assert [one["verdict"] for one in verified.json["findings"]].count(True) == 7
     lines = [json.loads(line) for line in cli("export", run, "--to", "journal").out.splitlines()]
     assert {"content": payload, "erased": True} in lines
     segment = json.loads(cli("export", run, "--to", "jsonl").out.splitlines()[0])
