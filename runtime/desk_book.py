@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from monastery.runtime.dig_rows import DigRows
 from monastery.runtime.errors import BadInput
 from monastery.runtime.events import SegmentPrinted
 from monastery.runtime.journal import decode
@@ -30,7 +31,7 @@ from monastery.runtime.people import (
 from monastery.runtime.recall import kept
 from monastery.runtime.records import Answer, Item, ItemId
 from monastery.runtime.rows import Entry
-from monastery.runtime.store import Store, raw
+from monastery.runtime.store import raw
 
 _COLUMNS = "SELECT i.item, i.head, i.state, a.due, a.who, a.at FROM items i"
 _STANDING = f"{_COLUMNS} LEFT JOIN answers a ON a.item = i.item WHERE i.item = ?"
@@ -45,7 +46,7 @@ _MOST_HEADS = 50_000
 _BALLOT = "item, person, stage, slip, at, seconds, counts, body"
 
 
-class DeskBook(Store):
+class DeskBook(DigRows):
     """The book over one connection. Synchronous; an instance serves one thread at a time."""
 
     def __init__(self, home: Path, connection: apsw.Connection) -> None:

@@ -20,6 +20,10 @@ Stage = Literal["first", "second", "correction"]
 """Which of a person's ballots on one question: blind, after the rationale, or taken back."""
 
 
+Digging = Literal["never", "second", "always"]
+"""When a copy of the box may be opened: not at all, after a blind first vote, or at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Someone who may come to the desk; who left stays, so that their votes keep a name."""
@@ -63,6 +67,7 @@ class Question:
         opinion: Questions of one opinion want different people.
         barred: People who may not answer: they have had their say.
         role: What one must be to answer, where the purpose alone does not say it.
+        dig: When who judges may open a shell in a copy of the box.
     """
 
     item: ItemId
@@ -80,6 +85,7 @@ class Question:
     opinion: str = ""
     barred: tuple[str, ...] = ()
     role: Role | None = None
+    dig: Digging = "never"
 
 
 State = Literal["open", "answered", "expired", "withdrawn"]
@@ -137,6 +143,34 @@ class Ballot:
 
 
 @dataclass(frozen=True, slots=True)
+class Dig:
+    """A shell that a person had in a copy of the box, and its recording.
+
+    Attributes:
+        dig: Its name.
+        stage: Whether they had voted on the question before.
+        of: What was copied; see `monastery.runtime.ports.Copied`.
+        owner: The process in which it ran.
+        ended: None while it lasts.
+        why: Why it ended.
+        sha256: Of the recording, in hexadecimal digits; empty while it lasts.
+        size_bytes: Of the recording.
+    """
+
+    dig: str
+    item: ItemId
+    person: str
+    stage: Literal["first", "second"]
+    of: str
+    owner: str
+    began: datetime
+    ended: datetime | None = None
+    why: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """A question that someone passed over, and why."""
 
@@ -170,4 +204,5 @@ def question_of(item: Item) -> Question:
         opinion=str(wants.get("opinion", "")),
         barred=tuple(map(str, wants.get("not", ()))),
         role=wants["role"] if wants.get("role") in ROLES else None,
+        dig=wants["dig"] if wants.get("dig") in get_args(Digging) else "never",
     )

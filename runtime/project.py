@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from monastery.runtime.people import Digging
 from monastery.runtime.records import Promise
 
 _UNITS = {"B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
@@ -43,6 +44,11 @@ def _rate(value: Any) -> Any:
             raise ValueError(f"{value!r} is no rate; write 0 to 1, always or never")
         return words[value]
     return value
+
+
+def _digging(value: Any) -> Any:
+    """Return when a copy of a box may be opened: YAML's false is never, and true always."""
+    return {False: "never", True: "always"}[value] if isinstance(value, bool) else value
 
 
 def _never(value: Any) -> Any:
@@ -247,6 +253,8 @@ class AuditSettings(Settings):
         park_after_seconds: How long the run waits for people alone before its box is closed.
         second_vote: Whether people at the desk vote again, after the rationale.
         runner_audits: Whether who runs a run may judge it.
+        dig: When people at the desk may open a shell in a copy of the frozen box: ``never``, after
+            their first vote (``second``), or ``always``; its files may say what blinding hides.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
@@ -262,6 +270,9 @@ class AuditSettings(Settings):
     park_after_seconds: Patience = 3600.0
     second_vote: bool = True
     runner_audits: bool = True
+    dig: Annotated[
+        Digging, BeforeValidator(_digging, json_schema_input_type=Digging | bool)
+    ] = "second"
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
 

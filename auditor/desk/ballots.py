@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from monastery.auditor.desk.rules import Refused
 from monastery.auditor.votes import Base64, Strict, VoteMessage, fault
-from monastery.runtime.people import Ballot, Question
+from monastery.runtime.people import Ballot, Dig, Question
 from monastery.runtime.records import Answer, Item
 
 MOST_NOTE = 100_000
@@ -80,7 +80,14 @@ def fault_of(question: Question, said: Mapping[str, Any]) -> Refused | None:
     return None
 
 
-def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | None) -> Answer:
+def answer(
+    item: Item,
+    cast: Sequence[Ballot],
+    *,
+    at: datetime,
+    due: datetime | None,
+    digs: Sequence[Dig] = (),
+) -> Answer:
     """Return the answer that a person's ballots on a question make.
 
     The score is that of the first ballot, which was blind: no rationale can earn a reward. All else
@@ -91,6 +98,7 @@ def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | 
         cast: The ballots that count, in the order in which they were cast; at least one.
         at: When the last was cast.
         due: From when on it may be taken.
+        digs: The shells that they had in copies of the box; the record commits to the recordings.
     """
     body = dict(cast[-1].body)
     staged = any(one.stage == "second" for one in cast)
@@ -99,7 +107,22 @@ def answer(item: Item, cast: Sequence[Ballot], *, at: datetime, due: datetime | 
     if "digest" in item.body:
         body["digest"] = item.body["digest"]
     body["desk"] = {"ballots": [_told(one) for one in cast]}
+    if digs:
+        body["desk"]["digs"] = [_dug(one) for one in digs]
     return Answer(item.id, cast[-1].person, at, body, due)
+
+
+def _dug(dig: Dig) -> dict[str, Any]:
+    """Return a dig as the record names it; one that lasts has no hash yet."""
+    seconds = None if dig.ended is None else (dig.ended - dig.began).total_seconds()
+    return {
+        "dig": dig.dig,
+        "stage": dig.stage,
+        "of": dig.of,
+        "at": dig.began.isoformat(),
+        "seconds": None if seconds is None else round(seconds, 3),
+        "sha256": dig.sha256 or None,
+    }
 
 
 def _told(ballot: Ballot) -> dict[str, Any]:

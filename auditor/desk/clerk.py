@@ -149,7 +149,9 @@ class Clerk(Queue):
             said = [*counting(cast), ballot]
             due = self._due(question, now, self.hours.undo)
             shown = self.book.shown(question.item)
-            self.book.correct_answer(ballots.answer(shown, said, at=cast[-1].at, due=due))
+            digs = self.book.digs(question.item, caller.name)
+            corrected = ballots.answer(shown, said, at=cast[-1].at, due=due, digs=digs)
+            self.book.correct_answer(corrected)
             return Voted(ballot, final=True, undo_until=_before(due))
 
     def _finish(
@@ -157,7 +159,8 @@ class Clerk(Queue):
     ) -> Voted | Refused:
         """Make the answer of a person's ballots."""
         due = self._due(question, now, self.hours.undo)
-        given = ballots.answer(self.book.shown(question.item), cast, at=now, due=due)
+        digs = self.book.digs(question.item, caller.name)
+        given = ballots.answer(self.book.shown(question.item), cast, at=now, due=due, digs=digs)
         try:
             self.book.put_answer(given)
         except BadInput as exc:

@@ -94,6 +94,8 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
         "two_votes": audit.second_vote,
         "runner": audit_answers.login_name(),
         "runner_may": audit.runner_audits,
+        # A box whose audit is deferred has long gone on.
+        "dig": audit.dig if audit.mode == "blocking" else "never",
         **({"canned": audit.canned} if audit.feedback == "canned" else {}),
     }
     if isinstance(settings, PanelAuditorSettings):

@@ -112,9 +112,8 @@ async def test_a_copy_has_no_network_and_the_limits_of_its_box(docker_sandbox, r
         async with docker_sandbox.open(run, SPEC):
             pass
         async with docker_sandbox.copy(run, SPEC) as copied:
-            names = "import socket; print([name for _, name in socket.if_nameindex()])"
-            told = await copied.cell.run(["python3", "-c", names])
-            assert told.stdout == b"['lo']\n"
+            told = await copied.cell.run(["sh", "-c", "tail -n +3 /proc/net/dev | cut -d: -f1"])
+            assert told.stdout.split() == [b"lo"]
             assert (await copied.cell.run(["id", "-u"])).stdout == b"1000\n"
             tried = "import socket; socket.create_connection(('192.0.2.1', 80), 5)"
             failed = await copied.cell.run(["python3", "-c", tried])
