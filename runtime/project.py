@@ -270,9 +270,9 @@ class AuditSettings(Settings):
     park_after_seconds: Patience = 3600.0
     second_vote: bool = True
     runner_audits: bool = True
-    dig: Annotated[
-        Digging, BeforeValidator(_digging, json_schema_input_type=Digging | bool)
-    ] = "second"
+    dig: Annotated[Digging, BeforeValidator(_digging, json_schema_input_type=Digging | bool)] = (
+        "second"
+    )
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
 

@@ -104,6 +104,7 @@ async def unmount(folder: Path) -> None:
 
 
 def is_mounted(folder: Path) -> bool:
+    """Whether a file system is mounted on a folder."""
     return os.path.ismount(folder)
 
 

@@ -1,4 +1,4 @@
-"""A terminal in a scripted box: a line that is typed runs one of its commands; no shell's grammar."""
+"""A terminal in a scripted box: a line that is typed runs one of its commands."""
 
 import shlex
 from collections.abc import Awaitable, Callable, Sequence

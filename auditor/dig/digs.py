@@ -16,7 +16,7 @@ from monastery.auditor.desk.book import Book
 from monastery.auditor.dig.cast import Cast
 from monastery.auditor.dig.screen import Screen
 from monastery.auditor.dig.session import COMMAND, ENVIRONMENT, Limits, Session
-from monastery.runtime.errors import MonasteryError
+from monastery.runtime.errors import BoxError, MonasteryError
 from monastery.runtime.owner import is_dead, this_process
 from monastery.runtime.people import Dig, Question
 from monastery.runtime.ports import Copied
@@ -119,9 +119,7 @@ async def opened(
             with trio.CancelScope(shield=True):
                 why = "It did not begin." if session is None else session.over or "It broke off."
                 size_bytes, digest = cast.size_bytes, cast.close()
-                done = replace(
-                    dig, ended=now(), why=why, sha256=digest, size_bytes=size_bytes
-                )
+                done = replace(dig, ended=now(), why=why, sha256=digest, size_bytes=size_bytes)
                 await ask(_put, book, done)
                 log.info("dig.ended", dig=dig.dig, item=dig.item, reason=why)
 
@@ -148,7 +146,7 @@ class Digs:
         self.limits = limits or Limits()
         self._digger, self._book, self._ask, self._now = digger, book, ask, now
         self._live: dict[str, Live] = {}
-        self._opening = 0
+        self._opening: list[str] = []
         self._nursery: trio.Nursery | None = None
 
     async def keep(self) -> None:
@@ -175,9 +173,9 @@ class Digs:
 
     def why_full(self, person: str) -> str:
         """Return why no other can be opened now; nothing when it can."""
-        if any(live.dig.person == person for live in self._live.values()):
+        if person in [*self._opening, *(live.dig.person for live in self._live.values())]:
             return "You have a copy of a box open already, in another tab perhaps; close it first."
-        if len(self._live) + self._opening >= self.limits.at_once:
+        if len(self._live) + len(self._opening) >= self.limits.at_once:
             return (
                 f"{self.limits.at_once} copies of boxes are open already, and each takes the"
                 " memory of a box; try again when one is closed."
@@ -202,16 +200,16 @@ class Digs:
             may_stay: Waits until there may be a reason to end it; returns that, or nothing.
 
         Raises:
-            MonasteryError: There is no box to copy, or it went on meanwhile.
+            BoxError: There is no box to copy, or it went on meanwhile, or nothing can be recorded.
         """
         assert self._nursery is not None, "digs are kept while they are used"
         name = f"dig-{secrets.token_hex(6)}"
         dig = Dig(name, question.item, person, stage, "", this_process(), self._now())
-        self._opening += 1
-        send, receive = trio.open_memory_channel[Live | MonasteryError](1)
+        self._opening.append(person)
+        send, receive = trio.open_memory_channel[Live | BoxError](1)
         self._nursery.start_soon(self._run, dig, question, size, may_stay, send)
         found = await receive.receive()
-        if isinstance(found, MonasteryError):
+        if isinstance(found, BoxError):
             raise found
         return found
 
@@ -228,7 +226,7 @@ class Digs:
         question: Question,
         size: tuple[int, int],
         may_stay: Callable[[], Awaitable[str]],
-        told: "trio.MemorySendChannel[Live | MonasteryError]",
+        told: "trio.MemorySendChannel[Live | BoxError]",
     ) -> None:
         live: Live | None = None
         try:
@@ -238,18 +236,18 @@ class Digs:
                 ) as (session, begun):
                     live = Live(begun, session, scope, seen_at=trio.current_time())
                     self._live[dig.dig] = live
-                    self._opening -= 1
+                    self._opening.remove(dig.person)
                     told.send_nowait(live)
                     await self._mind(live, may_stay)
-        except MonasteryError as exc:
+        except (MonasteryError, OSError) as exc:
             log.info("dig.failed", item=question.item, reason=str(exc))
             if live is None:
-                told.send_nowait(exc)
+                told.send_nowait(BoxError(str(exc)))
             else:
                 live.session.end(f"The copy is gone: {exc}.")
         finally:
             if live is None:
-                self._opening -= 1
+                self._opening.remove(dig.person)
             else:
                 self._live.pop(dig.dig, None)
                 live.session.end("It was closed.")
@@ -260,7 +258,10 @@ class Digs:
 
         async def ends(reason: Callable[[], Awaitable[str]]) -> None:
             while True:
-                why = await reason()
+                try:
+                    why = await reason()
+                except (MonasteryError, OSError) as exc:
+                    why = f"The copy is gone: {exc}."
                 if why:
                     live.end(why)
                     return
@@ -297,7 +298,5 @@ def close_cut_off(book: Book, now: datetime) -> None:
                 content = path.read_bytes() if path.exists() else b""
                 digest = hashlib.sha256(content).hexdigest()
                 book.put_dig(
-                    replace(
-                        dig, ended=now, why=CUT_OFF, sha256=digest, size_bytes=len(content)
-                    )
+                    replace(dig, ended=now, why=CUT_OFF, sha256=digest, size_bytes=len(content))
                 )

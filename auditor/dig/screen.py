@@ -37,6 +37,7 @@ class Style(NamedTuple):
     bold: bool = False
     underline: bool = False
     inverse: bool = False
+    cursor: bool = False
 
 
 PLAIN = Style()
@@ -87,8 +88,14 @@ class Screen:
         return self._row, min(self._column, self.columns - 1)
 
     def lines(self) -> list[Row]:
-        """Return the rows of the screen; blanks at the end of a row are left out."""
-        return [_runs(cells) for cells in self._cells]
+        """Return the rows of the screen, with the cursor; other blanks at their ends are not."""
+        rows = list(self._cells)
+        if self.cursor_shown:
+            row, column = self.cursor
+            text, style = rows[row][column]
+            rows[row] = list(rows[row])
+            rows[row][column] = (text or " ", style._replace(cursor=True))
+        return [_runs(cells) for cells in rows]
 
     def scrolled(self, since: int) -> list[Row]:
         """Return the rows that left at the top after so many had; the oldest are forgotten."""

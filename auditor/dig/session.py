@@ -11,8 +11,8 @@ from monastery.runtime.ports import Shell
 
 COMMAND = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash --norc -i || exec sh -i")
 ENVIRONMENT = {"TERM": "xterm", "PS1": r"copy of the box:\w$ ", "HISTFILE": "/dev/null"}
-_FEED_BYTES = 1 << 13
-"""So much is shown at a time; between two of these others have their turn."""
+_FEED_BYTES = 1 << 11
+"""So much is shown at a time, which takes some milliseconds; then others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class Session:
             for at in range(0, len(data), _FEED_BYTES):
                 started = self.clock()
                 part = data[at : at + _FEED_BYTES]
-                await trio.to_thread.run_sync(self._take, part)
+                self.cast.shown(self._seconds(), part)
+                self.screen.feed(part)
                 self._tell()
                 if self.cast.size_bytes > self.limits.recorded_bytes:
                     return "Its recording is full: it showed or took more than one may hold."
@@ -111,10 +112,6 @@ class Session:
         """Return how long it may last yet, if nothing is typed."""
         idle = self.typed_at + self.limits.idle_seconds
         return max(0.0, min(idle, self.began_at + self.limits.total_seconds) - self.clock())
-
-    def _take(self, data: bytes) -> None:
-        self.cast.shown(self._seconds(), data)
-        self.screen.feed(data)
 
     def _seconds(self) -> float:
         return self.clock() - self.began_at

@@ -11,7 +11,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from monastery.auditor.web import api, live, pages, people, session, text
+from monastery.auditor.dig.digs import Digs
+from monastery.auditor.web import api, digging, live, pages, people, session, text
 from monastery.auditor.web.guard import Guard, Rate
 from monastery.auditor.web.office import Office
 
@@ -25,6 +26,7 @@ def make(
     desk: str,
     secure: bool = False,
     beside: Sequence[Callable[[], Awaitable[None]]] = (),
+    digs: Digs | None = None,
     clock: Callable[[], float] = trio.current_time,
 ) -> ASGIApp:
     """Return the desk as an ASGI application.
@@ -35,6 +37,7 @@ def make(
         desk: What tells it from other desks on the same host, its home say.
         secure: Whether browsers reach it by https alone.
         beside: What else runs while it is served.
+        digs: Opens copies of boxes; None opens none.
         clock: For the rate limits [seconds].
     """
     board = live.Board(office)
@@ -44,6 +47,8 @@ def make(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(office.watch)
             nursery.start_soon(board.keep)
+            if digs is not None:
+                nursery.start_soon(digs.keep)
             for one in beside:
                 nursery.start_soon(one)
             yield
@@ -60,6 +65,9 @@ def make(
             Route("/item/{item}/skip", pages.skip, methods=["POST"]),
             Route("/item/{item}/payload", pages.payload),
             Route("/item/{item}/evidence/{number:int}", pages.evidence),
+            Route("/item/{item}/dig", digging.begin, methods=["POST"]),
+            Route("/dig/{dig}", digging.act, methods=["POST"]),
+            Route("/dig/{dig}/screen", digging.screen),
             Route("/enter", people.enter, methods=["GET", "POST"]),
             Route("/leave", people.leave, methods=["POST"]),
             Route("/people", people.people, methods=["GET", "POST"]),
@@ -85,6 +93,7 @@ def make(
     app.state.secure = secure
     app.state.cookie = session.cookie(desk)
     app.state.board = board
+    app.state.digs = digs
     app.state.templates = _templates()
     return Guard(
         app,

@@ -11,7 +11,7 @@ from monastery.policies.replayed import ReplayedPolicy
 from monastery.policies.scripted import ScriptedPolicy
 from monastery.runtime.cli import audit_answers, output
 from monastery.runtime.cli.rendering import executors
-from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
+from monastery.runtime.ports import Auditor, Copies, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
     STANDARD_IMAGE,
     AuditorSettings,
@@ -33,7 +33,7 @@ from monastery.sandbox.finding import Finding
 from monastery.sandbox.images import BoxImage, Images
 from monastery.sandbox.weak import run_weak
 
-__all__ = ["BoxImage", "Finding", "examine", "run_weak", "sandbox", "world"]
+__all__ = ["BoxImage", "Finding", "copies", "examine", "run_weak", "sandbox", "world"]
 
 
 def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Path) -> World:
@@ -64,6 +64,11 @@ def sandbox(home: Path | None = None) -> Sandbox:
     Args:
         home: Where the journals of the runs are kept, so that a box can outlive its runtime.
     """
+    return DockerSandbox(home=home, say=output.note)
+
+
+def copies(home: Path) -> Copies:
+    """Return what copies the boxes of a home's runs from outside of them."""
     return DockerSandbox(home=home, say=output.note)
 
 

@@ -1,7 +1,6 @@
 """A command on a terminal in a cell: typed on, looked at, resized, and gone at the end."""
 
 import pytest
-import trio
 
 from monastery.runtime.errors import BadInput, BoxDied
 
@@ -82,8 +81,8 @@ async def test_nothing_of_it_is_left_after_the_block(sandbox, opened):
         async with box.shell(["sh"], **SIZE) as shell:
             await shell.type(b"sleep 4321 & setsid sleep 4321 & echo r''eady\r")
             await seen(shell, b"ready")
-        while (await box.run(["pgrep", "-f", "^sleep 4321"])).exit_code == 0:
-            await trio.sleep(0.01)
+        gone = "while pgrep -f '^sleep 4321'; do sleep 0.01; done"
+        assert (await box.run(["sh", "-c", gone])).exit_code == 0
 
 
 async def test_a_command_that_does_not_exist_is_bad_input(sandbox, opened):
@@ -99,5 +98,4 @@ async def test_the_end_of_the_box_is_told(docker_sandbox, opened, engine_api):
         await seen(shell, b"$")
         engine_api.kill(box.facts.box)
         with pytest.raises(BoxDied):
-            while await shell.receive():
-                pass
+            await seen(shell, b"nothing says this")

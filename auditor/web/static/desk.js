@@ -4,6 +4,7 @@ import { listen } from "./live.js";
 import { keys } from "./keys.js";
 import { fresh } from "./fresh.js";
 import { clocks } from "./clocks.js";
+import { dig } from "./dig.js";
 
 for (const one of document.querySelectorAll("[hidden].cycle, #keys-button[hidden], #keep[hidden]")) {
   one.hidden = false;
@@ -43,3 +44,4 @@ const armed = fresh();
 keys(armed);
 clocks();
 listen();
+dig();
