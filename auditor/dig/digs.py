@@ -15,7 +15,7 @@ import trio
 from monastery.auditor.desk.book import Book
 from monastery.auditor.dig.cast import Cast
 from monastery.auditor.dig.screen import Screen
-from monastery.auditor.dig.session import COMMAND, ENVIRONMENT, Limits, Session
+from monastery.auditor.dig.session import COMMAND, ENVIRONMENT, Limits, Session, until_over
 from monastery.runtime.errors import BoxError, MonasteryError
 from monastery.runtime.owner import is_dead, this_process
 from monastery.runtime.people import Dig, Question
@@ -238,7 +238,8 @@ class Digs:
                     self._live[dig.dig] = live
                     self._opening.remove(dig.person)
                     told.send_nowait(live)
-                    await self._mind(live, may_stay)
+                    reasons = (session.show, session.expire, may_stay, self._unseen(live))
+                    await until_over(session, *reasons)
         except (MonasteryError, OSError) as exc:
             log.info("dig.failed", item=question.item, reason=str(exc))
             if live is None:
@@ -252,25 +253,6 @@ class Digs:
                 self._live.pop(dig.dig, None)
                 live.session.end("It was closed.")
                 live.gone.set()
-
-    async def _mind(self, live: Live, may_stay: Callable[[], Awaitable[str]]) -> None:
-        """Wait until there is a reason to end."""
-
-        async def ends(reason: Callable[[], Awaitable[str]]) -> None:
-            while True:
-                try:
-                    why = await reason()
-                except (MonasteryError, OSError) as exc:
-                    why = f"The copy is gone: {exc}."
-                if why:
-                    live.end(why)
-                    return
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ends, live.session.show)
-            nursery.start_soon(ends, live.session.expire)
-            nursery.start_soon(ends, may_stay)
-            nursery.start_soon(ends, self._unseen(live))
 
     def _unseen(self, live: Live) -> Callable[[], Awaitable[str]]:
         async def wait() -> str:

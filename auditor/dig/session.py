@@ -1,12 +1,13 @@
 """One dig: a shell, what it shows, and the recording of both. What is not recorded is not shown."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import trio
 
 from monastery.auditor.dig.cast import Cast
 from monastery.auditor.dig.screen import Screen, bounded
+from monastery.runtime.errors import MonasteryError
 from monastery.runtime.ports import Shell
 
 COMMAND = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash --norc -i || exec sh -i")
@@ -119,3 +120,26 @@ class Session:
     def _tell(self) -> None:
         self.changed.set()
         self.changed = trio.Event()
+
+
+async def until_over(session: Session, *reasons: Callable[[], Awaitable[str]]) -> None:
+    """Wait until one of these has a reason to end a session, and end it.
+
+    Args:
+        session: Which.
+        reasons: Called again as long as they return nothing.
+    """
+    async with trio.open_nursery() as nursery:
+
+        async def ends(reason: Callable[[], Awaitable[str]]) -> None:
+            why = ""
+            while not why:
+                try:
+                    why = await reason()
+                except (MonasteryError, OSError) as exc:
+                    why = f"The copy is gone: {exc}."
+            session.end(why)
+            nursery.cancel_scope.cancel()
+
+        for reason in reasons:
+            nursery.start_soon(ends, reason)

@@ -57,6 +57,7 @@ def desk(
     from rich.console import Console
 
     from monastery.runtime.cli.audit_desk import Desk
+    from monastery.runtime.cli.audit_dig import Digs
     from monastery.runtime.cli.audit_terminal import RealTerminal
 
     console = Console(stderr=json, markup=False, highlight=False, emoji=False)
@@ -64,7 +65,8 @@ def desk(
     with open_store(home) as store:
         only = None if run is None else find_run(store, run).run
         terminal = RealTerminal(console)
-        sitting = Desk(store, terminal, name, wait=wait, run=only)
+        digs = None if json else Digs(store.home, name)
+        sitting = Desk(store, terminal, name, wait=wait, run=only, digs=digs)
         with terminal.keys():
             sitting.sit()
         answered = [store.item(given.item).item.run for given in sitting.answered]

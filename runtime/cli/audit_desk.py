@@ -8,6 +8,7 @@ it is sent.
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -20,6 +21,9 @@ from monastery.runtime.errors import BadInput
 from monastery.runtime.people import Ballot, Stage, question_of
 from monastery.runtime.records import Answer, Item, ItemId
 from monastery.runtime.store import Store
+
+if TYPE_CHECKING:
+    from monastery.runtime.cli.audit_dig import Digs
 
 BLIND_SECONDS = 0.5
 """How long after a question appears keys do not count."""
@@ -39,6 +43,7 @@ _MEANS = {
     "done": "it was done",
     "failed": "it was not done, or failed",
     "write": "write the answer",
+    "dig": "a shell in a copy of the frozen box, recorded and thrown away",
     "view all": "everything, unshortened, in a pager",
     "skip": "leave it for later",
     "quit": "leave; what you answered is kept, the rest stays open",
@@ -59,6 +64,7 @@ class Desk:
     by: str
     wait: bool = False
     run: str | None = None
+    digs: "Digs | None" = None
     answered: list[Answer] = field(default_factory=list)
     _first: Ballot | None = None
     _shown_at: float = 0.0
@@ -123,6 +129,10 @@ class Desk:
                 case "view all":
                     self.terminal.page(self._page(item, None))
                     dealt_with = False
+                case "dig":
+                    assert self.digs is not None, "the key is there where there are digs"
+                    self._say(self.digs.open(item, voted=self._first is not None))
+                    dealt_with = False
                 case word:
                     dealt_with = self._answer(item, word)
             if dealt_with:
@@ -148,7 +158,16 @@ class Desk:
 
     def _keys(self, item: Item) -> dict[str, str]:
         """Return what each key means for this question now."""
-        return ({"k": "keep"} if self._first is not None else {}) | _keys(item)
+        more = {"k": "keep"} if self._first is not None else {}
+        if self.digs is not None and self._may_dig(item):
+            more["x"] = "dig"
+        return more | _keys(item)
+
+    def _may_dig(self, item: Item) -> bool:
+        """Whether a copy of the box may be opened now."""
+        knows = self._first is not None or item.purpose == "gate"
+        may = question_of(item).dig
+        return may == "always" or (may == "second" and knows)
 
     def _look(self, item: Item, key: str) -> bool:
         """Show the piece of evidence with this number, or say that the key means nothing."""
@@ -175,12 +194,14 @@ class Desk:
         except BadInput as exc:
             self._say(f"nothing was sent: {exc}")
             return False
-        if _staged(item):
-            ballot = self._ballot(item, answer)
-            if self._first is None:
-                self._see_reasons(item, ballot)
-                return False
-            answer = ballots.answer(item, [self._first, ballot], at=answer.at, due=None)
+        ballot = self._ballot(item, answer)
+        if _staged(item) and self._first is None:
+            self._see_reasons(item, ballot)
+            return False
+        digs = self.digs.of(item.id) if self.digs is not None else []
+        cast = [ballot] if self._first is None else [self._first, ballot]
+        if len(cast) > 1 or digs:
+            answer = ballots.answer(item, cast, at=answer.at, due=None, digs=digs)
         try:
             self.store.answer(answer)
         except BadInput as exc:

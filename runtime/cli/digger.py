@@ -56,7 +56,7 @@ class BoxDigger:
         return self._book.place(question.run)
 
     def _spec(self, question: Question) -> BoxSpec:
-        """Return what the run's box is made of: its recorded project, and the image it really had."""
+        """Return what the run's box is made of: as recorded, with the image that it really had."""
         row = self._book.run(question.run)
         loaded = recorded_project(self._book, row)
         spec = spec_of(loaded.project, loaded.folder)

@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "Tell a run step by step.",
     "serve": "Serve the desk in a browser: questions, votes and people.",
     "audit": "Answer what waits for a person: audits, questions, deeds.",
+    "dig": "Tell of the shells that people had in copies of boxes; play what was recorded.",
     "agreement": "Tell how far auditors agree, what each is like, and what they dispute.",
     "resolve": "Say what became of a step whose outcome nobody knows.",
     "forget": "End a stopped run for good, and remove the files of its box.",

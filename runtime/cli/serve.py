@@ -241,7 +241,7 @@ async def _serve(
 
 
 async def _reap(sandbox: "Sandbox") -> None:
-    """Remove copies of boxes that a server left which was killed; without an engine there are none."""
+    """Remove the copies of boxes that a killed server left; without an engine there are none."""
     with contextlib.suppress(MonasteryError):
         await sandbox.reap(lambda run: True)
 
