@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import signal
 import sys
 import termios
@@ -132,7 +133,7 @@ async def _paint(session: Session, old: str) -> str:
 
 def _glass() -> Glass:
     sys.stdout.write(CLEAR)
-    return Glass(os.get_terminal_size().columns)
+    return Glass(shutil.get_terminal_size().columns)
 
 
 async def _write(text: str) -> None:
@@ -145,7 +146,7 @@ async def _write(text: str) -> None:
 
 def _size() -> tuple[int, int]:
     """Return the rows and columns that are left under our own line."""
-    size = os.get_terminal_size()
+    size = shutil.get_terminal_size()
     return size.lines - 1, size.columns
 
 

@@ -1,17 +1,25 @@
 """A shell in a copy of the frozen box, in a real browser: opened, used, recorded, gone."""
 
+import contextlib
 import hashlib
 import json
+import os
+import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.keys import Keys
 
+from monastery.auditor.dig.digs import CUT_OFF
 from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.people import Dig
+from tests.cli.conftest import Cli
+from tests.cli.test_audit_terminal import Screen
 from tests.desk.browser import browser
 from tests.desk.dug import forks, waiting
 from tests.desk.server import serving
@@ -121,6 +129,112 @@ def test_a_claim_is_verified_in_a_copy_with_the_keyboard(
     assert header["version"] == 2
     assert "cat note.txt\r" in "".join(text for _, kind, text in moments if kind == "i")
     assert "the bell is broken" in "".join(text for _, kind, text in moments if kind == "o")
+
+
+def test_hostile_output_is_harmless_and_a_flood_can_be_stopped(
+    page: Chrome, bell: tuple[Path, str]
+) -> None:
+    """Titles, clipboards, links and bidirectional text do nothing; Ctrl-C is heard among `yes`."""
+    home, item = bell
+    with serving(home) as server:
+        ada = Digger(page, server)
+        ada.sign_in()
+        ada.open(item)
+        title = page.title
+        ada.type("cat evil.txt")
+        ada.sees("END")
+        shown = ada.text("#dig-rows")
+        assert "LINK<b>BOLD</b> ‹U+202E›esrever‹U+202C› ‹U+200B›zero hidden END" in shown
+        assert page.title == title
+        assert not page.find_elements("css selector", "#dig-glass a, #dig-glass b")
+        ada.type("yes flood")
+        ada.sees("flood\nflood\nflood")
+        ActionChains(page).key_down(Keys.CONTROL).send_keys("c").key_up(Keys.CONTROL).perform()
+        ada.type("echo st''opped")
+        ada.sees("\nstopped")
+        assert (
+            page.execute_script("return document.querySelectorAll('#dig-glass div').length") < 3000
+        )
+        # A page that is loaded anew finds its shell again; a vote ends it.
+        ada.arrive(page.refresh)
+        ada.until(lambda: "stopped" in ada.text("#dig-rows"))
+        assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+        ada.type("exit")
+        assert "The shell ended" in ada.is_over()
+    assert digs(home)[-1].size_bytes < 32 << 20
+
+
+def test_a_killed_server_leaves_nothing_once_another_has_started(
+    page: Chrome, bell: tuple[Path, str]
+) -> None:
+    """Its copy is reaped with its volume; the run's own box is not touched; its row is closed."""
+    home, item = bell
+    with serving(home) as server:
+        ada = Digger(page, server)
+        ada.sign_in()
+        ada.open(item)
+        (port,) = re.findall(r":(\d+)/", server.url)
+        (pid,) = re.findall(r"pid=(\d+)", _listening(port))
+        os.kill(int(pid), signal.SIGKILL)
+        assert forks(item) != ""
+    with serving(home):
+        ada.until(lambda: forks(item) == "")
+        ada.until(lambda: digs(home)[-1].why == CUT_OFF)
+    assert "note.txt" in real_files(item)
+
+
+def test_the_desk_in_a_terminal_has_it_too(bell: tuple[Path, str]) -> None:
+    """`x` opens the same shell; Ctrl-] gets out; the recording is played without its escapes."""
+    home, item = bell
+    desk = Screen(SimpleNamespace(home=home), "--by", "bob")  # type: ignore[arg-type]
+    desk.expect("x dig")
+    desk.press("x", "an agent's box, copied")
+    desk.expect("copy of the box:/work$")
+    desk.type("cat note.txt; cat evil.txt\r")
+    shown = desk.expect("zero hidden END")
+    assert "the bell is broken" in shown
+    assert "‹U+202E›esrever" in shown
+    assert "evil.example" not in shown
+    desk.type("\x1d")
+    desk.expect("its recording is kept: monastery dig play dig-")
+    desk.press("q", "")
+    assert desk.end()[0] == 0
+    assert forks(item) == ""
+
+    dig = digs(home)[-1]
+    assert (dig.person, dig.why) == ("bob", "You closed it.")
+    cli = Cli(home.parent)
+    listed = cli("dig", "list", "--json").json
+    assert [one["sha256"] for one in listed][-1] == dig.sha256
+    played = cli("dig", "play", dig.dig)
+    assert "the bell is broken" in played.out
+    assert "‹U+202E›esrever" in played.out
+    assert "\x1b" not in played.out
+    saved = cli("dig", "save", dig.dig, "bell.cast")
+    assert saved.code == 0, saved.err
+    content = (home.parent / "bell.cast").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == dig.sha256
+    recording = home / "digs" / f"{dig.dig}.cast"
+    recording.write_bytes(content.replace(b"broken", b"mended"))
+    changed = cli("dig", "play", dig.dig)
+    assert (changed.code, "its hash is another" in changed.err) == (2, True)
+    recording.write_bytes(content)
+
+
+def _listening(port: str) -> str:
+    """Return who listens on a port of this machine, as /proc tells."""
+    wanted = {
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{int(port):04X}") and line.split()[3] == "0A"
+    }
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                for descriptor in (folder / "fd").iterdir():
+                    if str(descriptor.readlink()).strip("socket:[]") in wanted:
+                        return f"pid={folder.name}"
+    return ""
 
 
 def _last_numbers(ada: Digger) -> list[str]:
