@@ -62,6 +62,8 @@ async def source(
     elif volume.folder is not None:
         of: Literal["box", "folder"] = "folder" if box is None else "box"
         if volume.bounded and not disk.is_mounted(volume.folder):
+            if box is not None:  # it has it mounted, out of our sight: the file would be half of it
+                raise BoxError("the files of its living box cannot be reached from this machine")
             yield Source("folder", disk=volume.folder)
         else:
             work = LocalWork(volume.folder, owner=volume.owner, limit_bytes=limit_bytes)
@@ -77,9 +79,10 @@ async def source(
 
 
 async def _box(engine: Engine, run: RunId) -> str | None:
-    """Return the run's container in which the agent's files are, if there is one."""
+    """Return the run's living container in which the agent's files are, if there is one."""
     for found in await engine.containers(f"{RUN_LABEL}={run}"):
-        if found["Labels"].get(PURPOSE_LABEL) == "box":
+        lives = found["State"] in ("running", "paused")
+        if lives and found["Labels"].get(PURPOSE_LABEL) == "box":
             return str(found["Id"])
     return None
 

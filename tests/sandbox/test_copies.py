@@ -81,6 +81,20 @@ async def test_a_box_that_was_closed_is_copied_from_what_it_left(pair, run):
                 assert await box.read_file("note.txt") == b"parked"
 
 
+async def test_a_living_box_whose_files_are_out_of_sight_is_not_half_copied(
+    docker_sandbox, image, run
+):
+    """Where somebody unmounted its folder here, the file under it does not hold all."""
+    engine = Engine()
+    async with forgotten(docker_sandbox, run), docker_sandbox.open(run, SPEC):
+        await engine.connect()
+        volume = await engine.volume(f"monastery-{run}-work")
+        await disk.unmount(Path(volume["Mountpoint"]))
+        with pytest.raises(BoxError, match="cannot be reached"):
+            async with docker_sandbox.copy(run, SPEC):
+                pass
+
+
 async def test_where_there_is_nothing_it_is_said(pair, run):
     """A run that never had a box has none to copy."""
     with pytest.raises(BoxError, match="no box"):
