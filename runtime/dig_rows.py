@@ -86,6 +86,19 @@ class DigRows(Store):
         """Return where the recording of a dig is."""
         return self.home / FOLDER / f"{dig.dig}.cast"
 
+    def recordings(self, run: RunId) -> list[Dig]:
+        """Return the digs on a run's questions whose recordings are there."""
+        return [
+            one
+            for one in self._digs("")
+            if one.item.startswith(f"{run}.") and self.recording(one).exists()
+        ]
+
+    def erase_recordings(self, run: RunId) -> None:
+        """Remove the recordings of a run's digs: they may show any file of its box."""
+        for one in self.recordings(run):
+            self.recording(one).unlink(missing_ok=True)
+
     def _digs(self, where: str, *values: str) -> Iterator[Dig]:
         query = f"SELECT {_COLUMNS} FROM digs {where} ORDER BY began, dig"  # noqa: S608
         for dig, item, person, stage, of, owner, began, ended, *rest in self._query(query, values):

@@ -50,7 +50,7 @@ class Digger(Sitting):
 
     def sees(self, text: str) -> None:
         """Wait until the shell shows it."""
-        self.until(lambda: text in self.text("#dig-glass"))
+        self.until(lambda: text in self.text("#dig-rows"))
 
     def is_over(self) -> str:
         """Wait until the shell is over; return why."""
