@@ -370,4 +370,5 @@ def test_every_route_is_one_of_those_that_were_tried(world: World) -> None:
     tried = {"/", item, f"{item}/payload", f"{item}/evidence/{{number:int}}", f"{item}/vote"}
     tried |= {f"{item}/correct", f"{item}/undo", f"{item}/skip", "/people", "/events"}
     tried |= {"/api/waiting", "/api/next", api, f"{api}/vote", f"{api}/skip"}
+    tried |= {f"{item}/dig", "/dig/{dig}", "/dig/{dig}/screen"}  # in test_digs.py
     assert found == tried | {"/next", "/enter", "/leave", "/static"}  # which show no question
