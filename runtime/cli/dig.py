@@ -26,8 +26,8 @@ DigArgument = Annotated[
 
 
 @app.callback(
-    epilog="Examples: monastery dig list; monastery dig play dig-3f --speed 4. Exit codes: 0 done, 2 "
-    "bad input, or a recording that was changed."
+    epilog="Examples: monastery dig list; monastery dig play dig-3f --speed 4. Exit codes: 0 done, "
+    "2 bad input, or a recording that was changed."
 )
 def digs() -> None:
     """Tell of the shells that people had in copies of boxes; play what was recorded."""
