@@ -151,7 +151,7 @@ async def escalate(run: Run, case: Case) -> Decision:
         purpose="gate",
         created=now,
         deadline=now + timedelta(seconds=run.project.audit.escalate_seconds),
-        body=alone(case),
+        body=alone(case) | {"desk": {"dig": run.project.audit.dig}},
     )
     answer = await run.desk.ask(item)
     if answer is None:
@@ -186,7 +186,11 @@ async def approved_by_two(run: Run, case: Case, decision: Decision) -> Decision:
             body=body
             | {
                 "reason": "It cannot be taken back: two people must approve it.",
-                "desk": {"opinion": f"{segment}.gate", "not": sorted(earlier)},
+                "desk": {
+                    "opinion": f"{segment}.gate",
+                    "not": sorted(earlier),
+                    "dig": run.project.audit.dig,
+                },
             },
         )
         answer = await run.desk.ask(item)

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from monastery.runtime.desk_record import BALLOT, DeskRecord, ballot
+from monastery.runtime.dig_rows import DigRows
 from monastery.runtime.errors import BadInput
 from monastery.runtime.events import SegmentPrinted
 from monastery.runtime.people import (
@@ -43,7 +44,7 @@ _MOST_HEADS = 50_000
 """So many questions are kept as they were read; what a question is never changes."""
 
 
-class DeskBook(DeskRecord, PlantedRows):
+class DeskBook(DeskRecord, PlantedRows, DigRows):
     """The book over one connection. Synchronous; an instance serves one thread at a time."""
 
     def __init__(self, home: Path, connection: apsw.Connection) -> None:

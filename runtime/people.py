@@ -20,6 +20,10 @@ Stage = Literal["first", "second", "correction"]
 """Which of a person's ballots on one question: blind, after the rationale, or taken back."""
 
 
+Digging = Literal["never", "second", "always"]
+"""When a copy of the box may be opened: not at all, after a blind first vote, or at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Someone who may come to the desk; who left stays, so that their votes keep a name."""
@@ -66,6 +70,7 @@ class Question:
         alternatives: How many proposals are compared; 0 where there is but one.
         planted: How often a planted question takes its place at first.
         floor: Below which recall of planted questions votes on it are held; 0 holds none.
+        dig: When who judges may open a shell in a copy of the box.
     """
 
     item: ItemId
@@ -86,6 +91,7 @@ class Question:
     alternatives: int = 0
     planted: float = 0.0
     floor: float = 0.0
+    dig: Digging = "never"
 
 
 State = Literal["open", "answered", "expired", "withdrawn"]
@@ -140,6 +146,34 @@ class Ballot:
     seconds: float
     body: Mapping[str, Any]
     counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Dig:
+    """A shell that a person had in a copy of the box, and its recording.
+
+    Attributes:
+        dig: Its name.
+        stage: Whether they had voted on the question before.
+        of: What was copied; see `monastery.runtime.ports.Copied`.
+        owner: The process in which it ran.
+        ended: None while it lasts.
+        why: Why it ended.
+        sha256: Of the recording, in hexadecimal digits; empty while it lasts.
+        size_bytes: Of the recording.
+    """
+
+    dig: str
+    item: ItemId
+    person: str
+    stage: Literal["first", "second"]
+    of: str
+    owner: str
+    began: datetime
+    ended: datetime | None = None
+    why: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +242,7 @@ def question_of(item: Item) -> Question:
     wants = item.body.get("desk", {})
     step = item.body.get("step")
     planted = wants.get("planted", {})
+    compares = len(item.body.get("alternatives", ()))
     return Question(
         item=item.id,
         run=item.run,
@@ -224,7 +259,9 @@ def question_of(item: Item) -> Question:
         opinion=str(wants.get("opinion", "")),
         barred=tuple(map(str, wants.get("not", ()))),
         role=wants["role"] if wants.get("role") in ROLES else None,
-        alternatives=len(item.body.get("alternatives", ())),
+        alternatives=compares,
         planted=float(planted.get("rate", 0.0)),
         floor=float(planted.get("floor", 0.0)),
+        # The box would tell which of several proposals is live.
+        dig=wants["dig"] if wants.get("dig") in get_args(Digging) and not compares else "never",
     )

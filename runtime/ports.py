@@ -7,7 +7,8 @@ anything.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from monastery.runtime.records import (
     Answer,
@@ -64,6 +65,45 @@ class Cell(Protocol):
         Raises:
             BadInput: The path cannot be written, or the disk limit is reached.
         """
+        ...
+
+    def shell(
+        self,
+        argv: Sequence[str],
+        *,
+        rows: int,
+        columns: int,
+        env: Mapping[str, str] | None = None,
+    ) -> AbstractAsyncContextManager["Shell"]:
+        """Run a command on a terminal, in the work folder; it is killed when the block ends.
+
+        Args:
+            argv: The command.
+            rows: How many lines the terminal has.
+            columns: How many characters a line has.
+            env: What is added to the environment.
+        """
+        ...
+
+
+class Shell(Protocol):
+    """A command on a terminal in a cell: what it shows, and what is typed."""
+
+    async def receive(self) -> bytes:
+        """Return what it shows next; nothing at its end.
+
+        Raises:
+            BoxDied: The cell ended meanwhile.
+            BadInput: The command does not exist.
+        """
+        ...
+
+    async def type(self, data: bytes) -> None:
+        """Type; to a command that has ended is no error."""
+        ...
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Make the terminal larger or smaller."""
         ...
 
 
@@ -188,6 +228,36 @@ class Sandbox(Protocol):
 
         Args:
             can_go_on: Whether a run is not over, so that its box may be needed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A copy of a run's box.
+
+    Attributes:
+        cell: The copy.
+        of: What was copied: the ``box``, the ``folder`` that a closed box left, or the newest
+            ``snapshot``, which is older.
+    """
+
+    cell: Cell
+    of: Literal["box", "folder", "snapshot"]
+
+
+class Copies(Protocol):
+    """Makes copies of boxes from outside of their runs; every sandbox of real boxes can."""
+
+    def copy(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Copied]:
+        """Open a copy of the box of a run that another process may be running, or none.
+
+        The copy has the box's files, none of its processes, and as little network. It is removed
+        when the block ends. Whether the box stood still while it was copied, the caller finds out.
+
+        Raises:
+            EngineUnavailable: No engine answers.
+            BoxError: There is nothing to copy, or it is in use.
         """
         ...
 

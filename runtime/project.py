@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from monastery.runtime.people import Digging
 from monastery.runtime.planted import MOST_RATE
 from monastery.runtime.records import Promise
 
@@ -44,6 +45,11 @@ def _rate(value: Any) -> Any:
             raise ValueError(f"{value!r} is no rate; write 0 to 1, always or never")
         return words[value]
     return value
+
+
+def _digging(value: Any) -> Any:
+    """Return when a copy of a box may be opened: YAML's false is never, and true always."""
+    return {False: "never", True: "always"}[value] if isinstance(value, bool) else value
 
 
 def _never(value: Any) -> Any:
@@ -269,6 +275,8 @@ class AuditSettings(Settings):
         alternatives: How many proposals of the same moment an audit compares, the live one among
             them; 1 compares none. The others are rolled out from a copy of the work folder.
         planted: Known proposals that people are handed among the agent's, if any.
+        dig: When people at the desk may open a shell in a copy of the frozen box: ``never``, after
+            their first vote (``second``), or ``always``; its files may say what blinding hides.
         hold: Whether every step, audited or not, is held until the next multiple of `hold_seconds`
             after its receipt (``uniform``), so that the agent's clock does not tell them apart.
     """
@@ -286,6 +294,9 @@ class AuditSettings(Settings):
     runner_audits: bool = True
     alternatives: Annotated[int, Field(ge=1, le=MOST_ALTERNATIVES)] = 1
     planted: PlantedSettings | None = None
+    dig: Annotated[Digging, BeforeValidator(_digging, json_schema_input_type=Digging | bool)] = (
+        "second"
+    )
     hold: Literal["none", "uniform"] = "none"
     hold_seconds: Seconds = 60.0
 

@@ -112,6 +112,16 @@ CREATE TABLE holds (
 ) WITHOUT ROWID;
 """
 
+# Shells in copies of boxes. The recordings are files beside the database.
+_DIGS = """
+CREATE TABLE digs (
+    dig TEXT PRIMARY KEY, item TEXT NOT NULL, person TEXT NOT NULL, stage TEXT NOT NULL,
+    of TEXT NOT NULL, owner TEXT NOT NULL, began TEXT NOT NULL, ended TEXT, why TEXT NOT NULL,
+    sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX digs_by_item ON digs (item, person);
+"""
+
 
 def _first(db: apsw.Connection) -> None:
     db.execute(_FIRST)
@@ -145,7 +155,18 @@ def _planted(db: apsw.Connection) -> None:
     db.execute(_PLANTED)
 
 
-_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [_first, _proofs, _leases, _desk, _planted]
+def _digs(db: apsw.Connection) -> None:
+    db.execute(_DIGS)
+
+
+_MIGRATIONS: list[Callable[[apsw.Connection], None]] = [
+    _first,
+    _proofs,
+    _leases,
+    _desk,
+    _planted,
+    _digs,
+]
 """The one at index n makes version n + 1 out of version n; 0 is an empty database."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)

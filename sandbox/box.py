@@ -11,9 +11,9 @@ from typing import Any, Literal
 import structlog
 
 from monastery.runtime.errors import BadInput
-from monastery.runtime.ports import Box, Cell
+from monastery.runtime.ports import Box, Cell, Copied
 from monastery.runtime.records import BoxFacts, BoxSpec, Promise, RunId
-from monastery.sandbox import cgroup, fitness, reaper, volumes
+from monastery.sandbox import cgroup, copies, fitness, reaper, volumes
 from monastery.sandbox.containers import Containers, Running
 from monastery.sandbox.engine import RUN_LABEL, Engine
 from monastery.sandbox.guestbox import GuestBox
@@ -64,6 +64,10 @@ class DockerSandbox:
     def open(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Box]:
         """Open the run's box."""
         return self._open(run, spec)
+
+    def copy(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Copied]:
+        """Open a copy of the box of a run that another process may be running."""
+        return self._copy(run, spec)
 
     async def forget(self, run: RunId) -> None:
         """Remove the volumes of a run, and what is left of its containers."""
@@ -229,3 +233,23 @@ class DockerSandbox:
             async with background() as nursery:
                 nursery.start_soon(box.watch_disk)
                 yield box
+
+    @asynccontextmanager
+    async def _copy(self, run: RunId, spec: BoxSpec) -> AsyncIterator[Copied]:
+        await self._engine.connect()
+        waived = await self._require(spec)
+        digest = await self._engine.image(spec.image)
+        if spec.packages is not None:
+            digest = await self._images.with_packages(spec.image, spec.packages)
+        spec = replace(spec, image=digest, waive=waived)
+        sealed, limit_bytes = self._is_gvisor(spec), spec.limits.disk_bytes
+        volumes_of, snapshot = self._volumes(), self._snapshots.newest(run)
+        async with copies.source(self._engine, volumes_of, snapshot, run, spec) as source:
+            of_fork = volumes_of.of_fork(run, limit_bytes=limit_bytes, disk_of=source.disk)
+            async with (
+                of_fork as volume,
+                self._containers.made(
+                    run, spec, volume, "fork", source.fill, sealed=sealed
+                ) as made,
+            ):
+                yield Copied(made.link, source.of)

@@ -72,12 +72,25 @@ async def mount(folder: Path, *, limit_bytes: int, owner: tuple[int, int]) -> No
     Raises:
         BoxError: The machine refuses.
     """
-    if _is_mounted(folder):
+    if is_mounted(folder):
         return
     file = folder.parent / _FILE
     if not file.exists():
         await _make(file, folder, limit_bytes, owner)
     await _call("mount", "-t", "ext4", "-o", _OPTIONS, str(file), str(folder))
+
+
+async def copy(folder: Path, to: Path) -> None:
+    """Give a volume's folder a copy of another's file system, which nobody has mounted.
+
+    Raises:
+        BoxError: Somebody has, or the machine refuses.
+    """
+    new = (to.parent / _FILE).with_suffix(".new")
+    await _call("cp", "--sparse=always", "--reflink=auto", str(folder.parent / _FILE), str(new))
+    if is_mounted(folder):
+        raise BoxError("the box was opened again while its files were copied; try once more")
+    new.rename(to.parent / _FILE)
 
 
 async def unmount(folder: Path) -> None:
@@ -86,11 +99,12 @@ async def unmount(folder: Path) -> None:
     Raises:
         BoxError: Something still uses it.
     """
-    if _is_mounted(folder):
+    if is_mounted(folder):
         await _call("umount", str(folder))
 
 
-def _is_mounted(folder: Path) -> bool:
+def is_mounted(folder: Path) -> bool:
+    """Whether a file system is mounted on a folder."""
     return os.path.ismount(folder)
 
 

@@ -43,6 +43,7 @@ SOCKETS = 192
 BACKLOG = 128
 KEPT_CALLS = 4  # for the proposal, and for those who ask without HTTP
 OVERSLEPT_SECONDS = 0.5
+TYPED_BYTES = 1 << 20  # of what nobody in the box reads, so much is kept
 ANSWER = b'{"op":"answer","call":'
 UNFINISHED = b"\x18"  # ends what a runtime had begun to say when it died; see `wire`
 
@@ -77,6 +78,17 @@ class Job:
         self.pid = 0
         self.pipes: dict[int, int] = {}  # our end: the command's descriptor
         self.seen = {1: 0, 2: 0}
+
+
+class Terminal(Job):
+    """A command on a terminal of its own, which somebody types on and looks at."""
+
+    def __init__(self, number: int, credit: int) -> None:
+        super().__init__(number, 0, None)
+        self.credit = credit  # so many bytes the runtime has room for
+        self.screen, self.keyboard = -1, -1  # our end of the terminal, twice
+        self.typed = bytearray()
+        self.is_typing = False  # there is more than the terminal takes
 
 
 class Upload:
@@ -490,16 +502,137 @@ class Guest:
                 os.close(write_end)
             if stdin < 0:
                 os.close(null)
+        self.lead(job)
+        for index, (read_end, _) in enumerate(ends):
+            os.set_blocking(read_end, False)
+            job.pipes[read_end] = index + 1
+            self.source(read_end, functools.partial(self.drain, job, read_end, 1))
+
+    def lead(self, job: Job) -> None:
+        """Note the first process of a job that was just spawned."""
         try:  # When memory runs out the kernel should take a command and not the guest.
             with open(f"/proc/{job.pid}/oom_score_adj", "w") as file:
                 file.write("1000")
         except OSError:
             pass
         self.leaders[job.pid] = job
-        for index, (read_end, _) in enumerate(ends):
-            os.set_blocking(read_end, False)
-            job.pipes[read_end] = index + 1
-            self.source(read_end, functools.partial(self.drain, job, read_end, 1))
+
+    # Terminals.
+
+    def do_shell(
+        self, job: int, argv: list[str], env: dict[str, str], rows: int, columns: int, credit: int
+    ) -> None:
+        """Start a command on a terminal; what it shows is sent as far as there is credit."""
+        made = Terminal(job, credit)
+        try:
+            self.start_on_terminal(made, argv, env, rows, columns)
+        except (OSError, ValueError) as error:
+            self.refuse(job, f"cannot run {argv[0]!r} on a terminal: {explain(error)}")
+
+    def start_on_terminal(
+        self, job: Terminal, argv: list[str], env: dict[str, str], rows: int, columns: int
+    ) -> None:
+        """Spawn a job whose terminal is its session's."""
+        whole = dict(self.config["env"], **env)
+        whole["MONASTERY_JOB"] = f"{os.getpid()}.{job.number}"
+        program = find_program(argv[0], whole.get("PATH", ""))
+        job.screen, other = os.openpty()
+        try:
+            set_size(job.screen, rows, columns)
+            # Who leads a session and opens a terminal has it as the session's own.
+            targets: list[tuple[Any, ...]] = [
+                (os.POSIX_SPAWN_OPEN, 0, os.ttyname(other), os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 0, 1),
+                (os.POSIX_SPAWN_DUP2, 0, 2),
+            ]
+            reset = set(range(1, signal.NSIG)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
+            os.chdir(self.work)
+            job.pid = os.posix_spawn(
+                program, argv, whole, file_actions=targets, setsid=True, setsigdef=reset
+            )
+            job.keyboard = os.dup(job.screen)
+        except BaseException:
+            os.close(job.screen)
+            raise
+        finally:
+            os.chdir("/")
+            os.close(other)
+        self.lead(job)
+        os.set_blocking(job.screen, False)
+        self.source(job.screen, functools.partial(self.show, job))
+
+    def show(self, job: Terminal, mask: int = 0) -> None:
+        """Pass on what a terminal shows; while there is no room, or nothing to come, forget it."""
+        try:
+            data = os.read(job.screen, min(1 << 14, job.credit))
+        except BlockingIOError:
+            return
+        except OSError:  # nobody has its other end any more
+            data = b""
+        job.credit -= len(data)
+        if data:
+            job.seen[1] += len(data)
+            self.say(b'{"op":"data","job":%d,"fd":1,"data":"%s"}\n' % (job.number, base64(data)))
+        if not data or not job.credit:
+            self.forget(job.screen)
+
+    def terminal(self, number: int) -> Terminal | None:
+        """Return the terminal of a job that lives."""
+        for job in self.leaders.values():
+            if job.number == number and isinstance(job, Terminal):
+                return job
+        return None
+
+    def do_more(self, job: int, credit: int) -> None:
+        """Hear that the runtime has room for more of what a terminal shows."""
+        made = self.terminal(job)
+        if made is not None:
+            made.credit += credit
+            if made.screen not in self.sources:
+                self.source(made.screen, functools.partial(self.show, made))
+
+    def do_size(self, job: int, rows: int, columns: int) -> None:
+        """Make a terminal larger or smaller."""
+        made = self.terminal(job)
+        if made is not None:
+            set_size(made.screen, rows, columns)
+
+    def do_type(self, job: int, data: str) -> None:
+        """Type on a terminal; what is more than anyone would is dropped."""
+        made = self.terminal(job)
+        if made is not None and len(made.typed) < TYPED_BYTES:
+            made.typed += binascii.a2b_base64(data)
+            if not made.is_typing:
+                self.type_on(made)
+
+    def type_on(self, job: Terminal, mask: int = 0) -> None:
+        """Write what the terminal takes, and the rest when it takes more."""
+        try:
+            while job.typed:
+                del job.typed[: os.write(job.keyboard, job.typed[:4096])]
+        except BlockingIOError:
+            pass
+        except OSError:
+            job.typed.clear()
+        if bool(job.typed) != job.is_typing:
+            job.is_typing = bool(job.typed)
+            if job.is_typing:
+                callback = functools.partial(self.type_on, job)
+                self.selector.register(job.keyboard, selectors.EVENT_WRITE, callback)
+            else:
+                self.selector.unregister(job.keyboard)
+
+    def close_terminal(self, job: Terminal) -> None:
+        """Pass on the last that it showed, as far as there is room, and let go of it."""
+        seen = -1
+        while job.credit and job.seen[1] != seen:
+            seen = job.seen[1]
+            self.show(job)
+        self.forget(job.screen)
+        if job.is_typing:
+            self.selector.unregister(job.keyboard)
+        os.close(job.screen)
+        os.close(job.keyboard)
 
     def drain(self, job: Job, end: int, reads: int, mask: int = 0) -> None:
         """Pass on what a job wrote, at most so many reads of it."""
@@ -560,6 +693,8 @@ class Guest:
             if end in job.pipes:
                 self.forget(end)
                 os.close(end)
+        if isinstance(job, Terminal):
+            self.close_terminal(job)
         if job.number == 0:
             self.agent, self.exited = None, code
             self.close_gateway()
@@ -939,6 +1074,15 @@ def explain(error: Exception) -> str:
             return "a part of the path is a symbolic link or no folder"
         return error.strerror or str(error)
     return str(error)
+
+
+def set_size(terminal: int, rows: int, columns: int) -> None:
+    """Say how large a terminal is; what runs on it is told by the kernel."""
+    import fcntl  # where nobody has a terminal, nobody waits for these
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -60,7 +60,7 @@ class GuestBox:
         self._moment, self._rollout = moment, rollout
         # A box is a cell, and these are its link's own.
         self.run, self.read_file, self.write_file = link.run, link.read_file, link.write_file
-        self.answer = link.answer
+        self.shell, self.answer = link.shell, link.answer
         self.fork = fork
 
     async def start_agent(

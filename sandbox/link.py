@@ -7,7 +7,8 @@ owns the other direction, so that a cancelled caller never leaves half a line on
 import contextlib
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from monastery.runtime.errors import (
     GuestMisbehaved,
     MonasteryError,
 )
-from monastery.runtime.ports import WORK
+from monastery.runtime.ports import WORK, Shell
 from monastery.runtime.records import (
     AgentExited,
     BoxLimits,
@@ -35,6 +36,7 @@ from monastery.runtime.records import (
     WebRequest,
 )
 from monastery.sandbox import wire
+from monastery.sandbox.job import WINDOW_BYTES, GuestShell, Job
 from monastery.sandbox.seal import Seals
 from monastery.sandbox.stream import GuestStream, one_line
 from monastery.sandbox.transcript import Recorder
@@ -143,22 +145,6 @@ def boot(
 
 
 @dataclass
-class _Job:
-    """A command or a file that somebody waits for.
-
-    Attributes:
-        parts: What came of it, by descriptor; of no other is anything taken.
-        ends: How it may end, if it is not refused.
-    """
-
-    limit_bytes: int = 0
-    parts: dict[int, bytearray] = field(default_factory=dict)
-    ends: type[wire.Done | wire.Ended] = wire.Done
-    settled: trio.Event = field(default_factory=trio.Event)
-    how: wire.Done | wire.Ended | wire.Refused | None = None
-
-
-@dataclass
 class _Call:
     """A call of which parts are still to come."""
 
@@ -214,7 +200,7 @@ class GuestLink:
         self._calls_before = 0
         self._numbers = itertools.count(1)
         self._last_job = 0
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._last_call = 0
         self._incoming: dict[int, _Call] = {}
         self._unanswered: set[int] = set()
@@ -300,7 +286,7 @@ class GuestLink:
             )
 
         parts = {1: bytearray(), 2: bytearray()}
-        job = await self._settle(_Job(max_output_bytes, parts, wire.Ended), lines)
+        job = await self._settle(Job(max_output_bytes, parts, wire.Ended), lines)
         assert isinstance(job.how, wire.Ended)
         out, err = bytes(parts[1]), bytes(parts[2])
         for kept, seen in ((out, job.how.out), (err, job.how.err)):
@@ -312,7 +298,7 @@ class GuestLink:
     async def read_file(self, path: str, *, max_bytes: int = 16 << 20) -> bytes:
         """Return a regular file's bytes."""
         job = await self._settle(
-            _Job(max_bytes, {0: bytearray()}),
+            Job(max_bytes, {0: bytearray()}),
             lambda number: iter(
                 [wire.encode("read", job=number, path=path, limit_bytes=max_bytes)]
             ),
@@ -329,11 +315,39 @@ class GuestLink:
                 left_bytes -= len(part)
                 yield wire.encode("chunk", job=number, data=part, last=not left_bytes)
 
-        await self._settle(_Job(), lines)
+        await self._settle(Job(), lines)
 
     async def ping(self) -> None:
         """Wait for the guest to answer."""
-        await self._settle(_Job(), lambda number: iter([wire.encode("ping", job=number)]))
+        await self._settle(Job(), lambda number: iter([wire.encode("ping", job=number)]))
+
+    @asynccontextmanager
+    async def shell(
+        self,
+        argv: Sequence[str],
+        *,
+        rows: int,
+        columns: int,
+        env: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Shell]:
+        """Run a command on a terminal; it is killed at the end of the block.
+
+        What it shows is taken as fast as it is received: who prints more waits.
+        """
+        job = Job(WINDOW_BYTES, {1: bytearray()}, wire.Ended)
+        async with self._numbered(job) as number:
+            await self._send(
+                wire.encode(
+                    "shell",
+                    job=number,
+                    argv=list(argv),
+                    env=dict(env or {}),
+                    rows=rows,
+                    columns=columns,
+                    credit=WINDOW_BYTES,
+                )
+            )
+            yield GuestShell(number, job, self._send, self.check)
 
     # What the agent says.
 
@@ -344,7 +358,7 @@ class GuestLink:
             BadInput: It does not exist.
         """
         await self._settle(
-            _Job(),
+            Job(),
             lambda number: iter([wire.encode("agent", job=number, argv=list(argv), env=dict(env))]),
         )
 
@@ -474,6 +488,7 @@ class GuestLink:
                     if len(data) > room:
                         raise GuestMisbehaved("the guest sent more than it was asked for")
                     job.parts[fd] += data
+                    job.news.set()
             case wire.Done(job=number) | wire.Ended(job=number) | wire.Refused(job=number):
                 job = self._job(number)
                 if job is not None:
@@ -481,8 +496,7 @@ class GuestLink:
                         raise GuestMisbehaved(
                             f"the guest ended job {number} as another kind of job"
                         )
-                    job.how = message
-                    job.settled.set()
+                    job.end(message)
             case wire.Print(data=data):
                 self.transcript.add(data)
             case wire.Call():
@@ -502,7 +516,7 @@ class GuestLink:
                 self.had_agent = message.agent
                 self._greeted.set()
 
-    def _job(self, number: int) -> _Job | None:
+    def _job(self, number: int) -> Job | None:
         """Return the job, None when nobody waits for it any more."""
         if not 0 < number <= self._last_job:
             raise GuestMisbehaved(f"the guest spoke of job {number}, which there never was")
@@ -586,30 +600,36 @@ class GuestLink:
 
     # Machinery.
 
-    async def _settle(self, job: _Job, lines: Callable[[int], Iterator[bytes]]) -> _Job:
+    async def _settle(self, job: Job, lines: Callable[[int], Iterator[bytes]]) -> Job:
         """Send a job's lines and wait until it is over; a cancelled job is killed.
 
         Raises:
             BadInput: The guest refused it, for a reason that it gave.
         """
-        if self.frozen:
-            raise RuntimeError("nothing can be done in a frozen box: thaw it, or open a fork")
-        number = self._last_job = next(self._numbers)
-        self._jobs[number] = job
-        try:
+        async with self._numbered(job) as number:
             for line in lines(number):
                 await self._send(line)
             await job.settled.wait()
-        finally:
-            del self._jobs[number]
-            if not job.settled.is_set() and self._broken is None:
-                with trio.move_on_after(_KILL_SECONDS, shield=True):
-                    await self._send(wire.encode("kill", job=number))
         if job.how is None:
             self.check()
         if isinstance(job.how, wire.Refused):
             raise BadInput(one_line(job.how.why))
         return job
+
+    @asynccontextmanager
+    async def _numbered(self, job: Job) -> AsyncIterator[int]:
+        """Give a job its number; one that is not over at the end of the block is killed."""
+        if self.frozen:
+            raise RuntimeError("nothing can be done in a frozen box: thaw it, or open a fork")
+        number = self._last_job = next(self._numbers)
+        self._jobs[number] = job
+        try:
+            yield number
+        finally:
+            del self._jobs[number]
+            if not job.settled.is_set() and self._broken is None:
+                with trio.move_on_after(_KILL_SECONDS, shield=True):
+                    await self._send(wire.encode("kill", job=number))
 
     async def _send(self, line: bytes, call: int = 0) -> None:
         self.check()
@@ -633,7 +653,7 @@ class GuestLink:
             self._greeted.set()
             self._read_on.unpark_all()
             for job in self._jobs.values():
-                job.settled.set()
+                job.end(None)
         return self._broken
 
 

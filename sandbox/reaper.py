@@ -79,4 +79,5 @@ async def _remove(engine: Engine, listed: Mapping[str, Any]) -> None:
         with contextlib.suppress(EnginePause.Refused):
             await engine.unpause(container)
     await engine.remove(container)
-    await volumes.unmount_idle(engine, listed["Labels"][RUN_LABEL])
+    if listed["Labels"].get(PURPOSE_LABEL) == "box":  # of a dead fork the run may be alive
+        await volumes.unmount_idle(engine, listed["Labels"][RUN_LABEL])

@@ -30,7 +30,7 @@ from monastery.runtime.errors import (
     GuestMisbehaved,
     LimitExceeded,
 )
-from monastery.runtime.ports import WORK, Box, Cell
+from monastery.runtime.ports import WORK, Box, Cell, Shell
 from monastery.runtime.records import (
     AgentExited,
     BoxFacts,
@@ -47,6 +47,7 @@ from monastery.runtime.records import (
     WebRequest,
 )
 from monastery.sandbox.nursery import background
+from monastery.sandbox.scripted_shell import ScriptedShell
 
 Files = dict[str, bytes]
 """Paths relative to the work folder, and what lies there."""
@@ -184,6 +185,19 @@ class ScriptedCell:
         """Put it at this path; modes are not kept."""
         await trio.lowlevel.checkpoint()
         self.files[_relative(path)] = content
+
+    @asynccontextmanager
+    async def shell(
+        self,
+        argv: Sequence[str],
+        *,
+        rows: int,
+        columns: int,
+        env: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Shell]:
+        """Run the commands of this cell as they are typed, whatever shell is named."""
+        await trio.lowlevel.checkpoint()
+        yield ScriptedShell(self.run)
 
 
 class ScriptedBox(ScriptedCell):

@@ -23,7 +23,7 @@ import structlog
 import trio
 
 from monastery.runtime.errors import BoxDied, BoxError, FreezeFailed
-from monastery.runtime.ports import Box, Cell
+from monastery.runtime.ports import Box, Cell, Copied
 from monastery.runtime.records import BoxFacts, BoxSpec, RunId
 from monastery.sandbox.guestbox import GuestBox
 from monastery.sandbox.link import GuestLink, boot
@@ -61,6 +61,16 @@ class UnboxedSandbox:
     def open(self, run: RunId, spec: BoxSpec) -> AbstractAsyncContextManager[Box]:
         """Start the run's guest on its work folder."""
         return self._open(run, spec)
+
+    @asynccontextmanager
+    async def copy(self, run: RunId, spec: BoxSpec) -> AsyncIterator[Copied]:
+        """Open a copy of the work folder of a run that another process may be running."""
+        folder = self._folder / run / "work"
+        if not folder.is_dir():
+            raise BoxError(f"run {run!r} has no box, no work folder and no snapshot")
+        source = LocalWork(folder, owner=None, limit_bytes=spec.limits.disk_bytes)
+        async with self._fork(spec, source) as cell:
+            yield Copied(cell, "folder")
 
     async def forget(self, run: RunId) -> None:
         """Remove the run's work folder."""

@@ -86,6 +86,15 @@ class Volumes:
                 elif not volume.in_use.is_set():
                     await _unmount(found)
 
+    async def found(self, run: RunId) -> Volume | None:
+        """Return the run's volume as it is, which is neither mounted nor changed; None for none."""
+        found = await self._engine.volume(_name(run, "work"))
+        if found is None or not await self.is_ready(run):
+            return None
+        folder, here = Path(found["Mountpoint"]), self._owner is not None and _is_here(found)
+        bounded = here and self._bounds and disk.is_made(folder)
+        return Volume(found["Name"], folder if here else None, self._owner or AGENT, bounded)
+
     async def is_ready(self, run: RunId) -> bool:
         """Whether the run's volume was filled to the end."""
         return await self._engine.volume(_name(run, "ready")) is not None
@@ -97,12 +106,23 @@ class Volumes:
             volume.ready.set()
 
     @asynccontextmanager
-    async def of_fork(self, run: RunId, *, limit_bytes: int) -> AsyncIterator[Volume]:
-        """Make a volume that is there as long as a fork of the run's box."""
+    async def of_fork(
+        self, run: RunId, *, limit_bytes: int, disk_of: Path | None = None
+    ) -> AsyncIterator[Volume]:
+        """Make a volume that is there as long as a fork of the run's box.
+
+        Args:
+            run: Whose it is.
+            limit_bytes: How much it may hold.
+            disk_of: The folder of a volume whose file system, which nobody has mounted, it begins
+                with; else it is empty.
+        """
         labels = {RUN_LABEL: run, OWNER_LABEL: this_process(), PURPOSE_LABEL: "fork"}
         name = _name(run, f"fork-{uuid.uuid4().hex[:12]}")
         made = await self._engine.create_volume(name, labels)
         try:
+            if disk_of is not None:
+                await disk.copy(disk_of, Path(made["Mountpoint"]))
             yield await self._mounted(made, limit_bytes, new=True)
         finally:
             with trio.move_on_after(CLEANUP_SECONDS, shield=True):

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from monastery.auditor.desk.rules import Refused
 from monastery.auditor.votes import Base64, ComparedMessage, Strict, VoteMessage, fault
-from monastery.runtime.people import Ballot, Question
+from monastery.runtime.people import Ballot, Dig, Question
 from monastery.runtime.planted import Held
 from monastery.runtime.records import Answer, Item
 
@@ -92,6 +92,7 @@ def answer(
     at: datetime,
     due: datetime | None,
     held: Held | None = None,
+    digs: Sequence[Dig] = (),
 ) -> Answer:
     """Return the answer that a person's ballots on a question make.
 
@@ -105,6 +106,7 @@ def answer(
         at: When the last was cast.
         due: From when on it may be taken.
         held: The vote that was kept from the run, in whose place this one comes.
+        digs: The shells that they had in copies of the box; the record commits to the recordings.
     """
     body = dict(cast[-1].body)
     staged = any(one.stage == "second" for one in cast)
@@ -119,7 +121,22 @@ def answer(
     if held is not None:
         said = held.body.get("desk", {}).get("ballots", [])
         body["desk"]["held"] = {"by": held.person, "at": held.at.isoformat(), "ballots": said}
+    if digs:
+        body["desk"]["digs"] = [_dug(one) for one in digs]
     return Answer(item.id, cast[-1].person, at, body, due)
+
+
+def _dug(dig: Dig) -> dict[str, Any]:
+    """Return a dig as the record names it; one that lasts has no hash yet."""
+    seconds = None if dig.ended is None else (dig.ended - dig.began).total_seconds()
+    return {
+        "dig": dig.dig,
+        "stage": dig.stage,
+        "of": dig.of,
+        "at": dig.began.isoformat(),
+        "seconds": None if seconds is None else round(seconds, 3),
+        "sha256": dig.sha256 or None,
+    }
 
 
 def _told(ballot: Ballot) -> dict[str, Any]:

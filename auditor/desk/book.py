@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
-from monastery.runtime.people import Ballot, Claim, Pass, Person, Skip, Standing, Told
+from monastery.runtime.people import Ballot, Claim, Dig, Pass, Person, Skip, Standing, Told
 from monastery.runtime.planted import Held, Judged, Planted, Standin
 from monastery.runtime.records import Answer, Item, ItemId
 
@@ -99,6 +100,22 @@ class Book(Protocol):
 
     def put_opinion(self, opinion: str, person: str, item: ItemId) -> None:
         """Note that a person has given one of the opinions that are wanted."""
+        ...
+
+    def put_dig(self, dig: Dig) -> None:
+        """Write a dig in the place of the one of the same name."""
+        ...
+
+    def digs(self, item: ItemId, person: str) -> list[Dig]:
+        """Return a person's digs on a question, the oldest first."""
+        ...
+
+    def all_digs(self) -> list[Dig]:
+        """Return everyone's, the oldest first."""
+        ...
+
+    def recording(self, dig: Dig) -> Path:
+        """Return where the recording of a dig is."""
         ...
 
     def put_skip(self, skip: Skip) -> None:

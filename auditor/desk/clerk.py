@@ -152,9 +152,9 @@ class Clerk(Queue):
             due = self._due(question, now, self.hours.undo)
             shown = self.book.shown(question.item)
             held = self.book.held_vote(question.item)
-            self.book.correct_answer(
-                ballots.answer(shown, said, at=cast[-1].at, due=due, held=held)
-            )
+            digs = self.book.digs(question.item, caller.name)
+            corrected = ballots.answer(shown, said, at=cast[-1].at, due=due, held=held, digs=digs)
+            self.book.correct_answer(corrected)
             return Voted(ballot, final=True, undo_until=_before(due))
 
     def _finish(
@@ -168,7 +168,8 @@ class Clerk(Queue):
         # Whose votes are held cannot take one back, a planted one neither: it would be known by it.
         due = None if holds else self._due(question, now, self.hours.undo)
         shown = self.book.shown(question.item)
-        given = ballots.answer(shown, cast, at=now, due=due, held=held)
+        digs = self.book.digs(question.item, caller.name)
+        given = ballots.answer(shown, cast, at=now, due=due, held=held, digs=digs)
         try:
             self.book.put_answer(given)
         except BadInput as exc:

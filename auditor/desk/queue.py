@@ -41,6 +41,14 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True)
+class Dug:
+    """A question on which someone may have a shell in a copy of its box, at a stage of theirs."""
+
+    question: Question
+    stage: Literal["first", "second"]
+
+
+@dataclass(frozen=True, slots=True)
 class _Facts:
     """Where it is looked up who has an account, who sits, and who has what before them."""
 
@@ -235,6 +243,26 @@ class Queue:
                     self._claim(claim.item, caller, now, shown=claim.shown)
         return None
 
+    def may_dig(self, caller: Caller, item: str, now: datetime) -> Dug | Refused:
+        """Return on what the caller may have a shell in a copy of the box, if they may.
+
+        Only who has the question before them, as long as they have it, and not before the project
+        lets them: what lies in a box can say what a first vote shall not know.
+        """
+        sheet = self.look(caller, item, now)
+        if isinstance(sheet, Refused):
+            return sheet
+        claim = self.book.claim_of(ItemId(item))
+        if claim is None or claim.person != caller.name or now >= claim.until:
+            return Refused("taken", "You do not have this question before you any more.")
+        standing = self.book.standing(item)
+        assert standing is not None, "what is shown is there"
+        if not sheet.dig:
+            later = standing.question.dig == "second" and staged(standing.question)
+            text = "Vote first; then you may." if later else "This project does not allow it."
+            return Refused("forbidden", f"A copy of the box cannot be opened here. {text}")
+        return Dug(standing.question, sheet.stage)
+
     def skip(self, caller: Caller, item: str, reason: str, now: datetime) -> Refused | None:
         """Pass a question over, with a reason; it is for others from now on."""
         if not reason.strip():
@@ -317,6 +345,7 @@ class Queue:
             reasons=views.reasons(item, self.book.printed(item.id)) if knows else None,
             mine=cast[-1] if cast else None,
             until=until,
+            dig=question.dig == "always" or (question.dig == "second" and knows),
         )
 
 

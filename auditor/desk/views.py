@@ -125,6 +125,7 @@ class Sheet:
         reasons: None until they may be known.
         mine: The ballot that this person cast before, if any.
         until: How long it is theirs.
+        dig: Whether they may open a copy of the box now.
     """
 
     step: StepView
@@ -133,6 +134,7 @@ class Sheet:
     reasons: Reasons | None
     mine: Ballot | None
     until: datetime
+    dig: bool = False
 
 
 def step_view(item: Item, question: Question) -> StepView:

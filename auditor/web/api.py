@@ -117,6 +117,7 @@ def _told(sheet: Sheet | Refused) -> Response:
 def plain(shown: Sheet | StepView | Reasons) -> dict[str, Any]:
     """Return what is seen as JSON values; bytes in base 64, under names that say so."""
     told = _plain(shown)
+    told.pop("dig", None)  # a shell is for people
     assert isinstance(told, dict)
     if isinstance(shown, Sheet):
         told["mine"] = None if shown.mine is None else told["mine"]["body"]

@@ -11,7 +11,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from monastery.auditor.web import api, live, pages, people, record, session, text, work
+from monastery.auditor.dig.digs import Digs
+from monastery.auditor.web import api, digging, live, pages, people, record, session, text, work
 from monastery.auditor.web.guard import Guard, Rate
 from monastery.auditor.web.office import Office
 
@@ -26,6 +27,7 @@ def make(
     secure: bool = False,
     beside: Sequence[Callable[[], Awaitable[None]]] = (),
     waking: Callable[[str], str | None] = lambda run: None,
+    digs: Digs | None = None,
     clock: Callable[[], float] = trio.current_time,
 ) -> ASGIApp:
     """Return the desk as an ASGI application.
@@ -37,6 +39,7 @@ def make(
         secure: Whether browsers reach it by https alone.
         beside: What else runs while it is served.
         waking: Returns the command that goes on with a run, when nothing runs it.
+        digs: Opens copies of boxes; None opens none.
         clock: For the rate limits [seconds].
     """
     board = live.Board(office)
@@ -46,6 +49,8 @@ def make(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(office.watch)
             nursery.start_soon(board.keep)
+            if digs is not None:
+                nursery.start_soon(digs.keep)
             for one in beside:
                 nursery.start_soon(one)
             yield
@@ -66,6 +71,9 @@ def make(
             Route(
                 "/item/{item}/proposal/{place:int}/evidence/{number:int}", pages.offered_evidence
             ),
+            Route("/item/{item}/dig", digging.begin, methods=["POST"]),
+            Route("/dig/{dig}", digging.act, methods=["POST"]),
+            Route("/dig/{dig}/screen", digging.screen),
             Route("/enter", people.enter, methods=["GET", "POST"]),
             Route("/leave", people.leave, methods=["POST"]),
             Route("/people", people.people, methods=["GET", "POST"]),
@@ -96,6 +104,7 @@ def make(
     app.state.secure = secure
     app.state.cookie = session.cookie(desk)
     app.state.board = board
+    app.state.digs = digs
     app.state.templates = _templates()
     return Guard(
         app,

@@ -75,6 +75,7 @@ async def vote(request: Request) -> Response:
     office: Office = request.app.state.office
     name = request.path_params["item"]
     told = votes.given(fields, await _purpose(request, name))
+    await _close_dig(request, by, name, "You voted.")
     result = await office.ask(office.clerk.vote, by.caller, name, told, office.now())
     if isinstance(result, Voted):
         return _go(_path(name))
@@ -113,6 +114,7 @@ async def skip(request: Request) -> Response:
     office: Office = request.app.state.office
     name = request.path_params["item"]
     reason = fields.get("reason", "")
+    await _close_dig(request, by, name, "You left the question to others.")
     refused = await office.ask(office.clerk.skip, by.caller, name, reason, office.now())
     if refused is not None:
         return await _question(request, by, name, refused=refused, fields=fields)
@@ -252,6 +254,8 @@ def _item_page(
         refused=refused,
         typed=typed,
         full="full" in request.query_params,
+        digs=request.app.state.digs is not None and sheet.dig,
+        live_dig=_live_dig(request, by, sheet.step.item),
         **shown,
     )
 
@@ -262,6 +266,19 @@ def _offer(request: Request, sheet: Sheet) -> Offer:
         raise HTTPException(404, "There is no such proposal.")
     offer: Offer = sheet.step.alternatives[place - 1]
     return offer
+
+
+async def _close_dig(request: Request, by: Visit, item: str, why: str) -> None:
+    """End the copy of the box that someone has open, so that what they say names its recording."""
+    if request.app.state.digs is not None:
+        await request.app.state.digs.end(item, by.caller.name, why)
+
+
+def _live_dig(request: Request, by: Visit, item: str) -> str:
+    """Return the name of the dig that someone has open on a question: a page may be loaded anew."""
+    digs = request.app.state.digs
+    live = None if digs is None else digs.of(item, by.caller.name)
+    return "" if live is None else str(live.dig.dig)
 
 
 async def _sheet(request: Request) -> Sheet:

@@ -34,6 +34,15 @@ def code(content: str, *, most: int | None = 400) -> Markup:
     return _marked(visible(content, max_lines=None, max_columns=most))
 
 
+def pieces(content: str) -> list[tuple[str, bool]]:
+    """Return a part of one line in pieces, for pages that make no markup: is the piece ours?"""
+    shown, found, at = visible_line(content, max_columns=None), [], 0
+    for notice in _NOTICE.finditer(shown):
+        found += [(shown[at : notice.start()], False), (notice[0], True)]
+        at = notice.end()
+    return [one for one in [*found, (shown[at:], False)] if one[0]]
+
+
 def editable(content: bytes | None) -> str | None:
     """Return bytes as text that a field can hold, unchanged and with nothing hidden; else None."""
     if content is None or len(content) > MOST_EDITABLE_BYTES:

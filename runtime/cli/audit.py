@@ -70,13 +70,15 @@ def audit(
     from rich.console import Console
 
     from monastery.runtime.cli.audit_desk import Desk
+    from monastery.runtime.cli.audit_dig import Digs
     from monastery.runtime.cli.audit_terminal import RealTerminal
 
     console = Console(stderr=json, markup=False, highlight=False, emoji=False)
     with sitting(home, by) as seat:
         only = None if run is None else find_run(seat.book, run).run
         terminal = RealTerminal(console)
-        desk = Desk(seat, terminal, wait=wait, run=only)
+        digs = None if json else Digs(seat.book.home, seat.caller.name)
+        desk = Desk(seat, terminal, wait=wait, run=only, digs=digs)
         with terminal.keys():
             desk.sit()
         answered = [seat.book.item(given.item).item.run for given in desk.answered]

@@ -8,7 +8,7 @@ it is sent.
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -22,6 +22,9 @@ from monastery.runtime.display import uninspectable, visible, visible_line
 from monastery.runtime.errors import BadInput
 from monastery.runtime.people import Question
 from monastery.runtime.records import Answer, ItemId
+
+if TYPE_CHECKING:
+    from monastery.runtime.cli.audit_dig import Digs
 
 BLIND_SECONDS = 0.5
 """How long after a question appears keys do not count."""
@@ -43,6 +46,7 @@ _MEANS = {
     "done": "it was done",
     "failed": "it was not done, or failed",
     "write": "write the answer",
+    "dig": "a shell in a copy of the frozen box, recorded and thrown away",
     "view all": "everything, unshortened, in a pager",
     "skip": "leave it for later",
     "quit": "leave; what you answered is kept, the rest stays open",
@@ -62,6 +66,7 @@ class Desk:
     terminal: Terminal
     wait: bool = False
     run: str | None = None
+    digs: "Digs | None" = None
     answered: list[Answer] = field(default_factory=list)
     _shown_at: float = 0.0
     _skipped: set[ItemId] = field(default_factory=set)
@@ -102,7 +107,7 @@ class Desk:
             return True
         self._show(sheet, more)
         while True:
-            keys = _keys(sheet)
+            keys = self._keys(sheet)
             key = self.terminal.key(_LOOK_SECONDS)
             gone = self.seat.gone(question.item)
             if gone is not None:
@@ -121,12 +126,16 @@ class Desk:
                     self._say(_help(sheet.step, keys))
                 case "view all":
                     self.terminal.page(self._page(sheet, None))
+                case "dig":
+                    assert self.digs is not None, "the key is there where there are digs"
+                    shown, voted = self.seat.book.shown(question.item), sheet.stage == "second"
+                    self._say(self.digs.open(shown, voted=voted))
                 case word:
                     after = self._answer(question, sheet, word)
                     if after is None:
                         return True
                     sheet = after
-            self.terminal.show(_prompt(sheet.step, _keys(sheet)))
+            self.terminal.show(_prompt(sheet.step, self._keys(sheet)))
 
     def _show(self, sheet: Sheet, more: int) -> None:
         self.terminal.clear()
@@ -138,12 +147,17 @@ class Desk:
             self._say("first vote: on the step alone; then its reasons, and another vote")
         elif sheet.stage == "second":
             self._say(_SECOND)
-        self.terminal.show(_prompt(sheet.step, _keys(sheet)))
+        self.terminal.show(_prompt(sheet.step, self._keys(sheet)))
         self._shown_at = self.terminal.now()
 
     def _page(self, sheet: Sheet, max_lines: int | None) -> Text:
         width = self.terminal.width
         return audit_view.page(sheet.step, sheet.reasons, width=width, max_lines=max_lines)
+
+    def _keys(self, sheet: Sheet) -> dict[str, str]:
+        """Return what each key means for this question now."""
+        more = {"x": "dig"} if self.digs is not None and sheet.dig else {}
+        return more | _keys(sheet)
 
     def _look(self, step: StepView, key: str) -> None:
         """Show the piece of evidence with this number, or say that the key means nothing."""

@@ -18,7 +18,7 @@ from monastery.runtime.cli.rendering import executors
 from monastery.runtime.episodes import Episodes
 from monastery.runtime.errors import BadInput, Unfit
 from monastery.runtime.journal import Record
-from monastery.runtime.ports import Auditor, Desk, Policy, Sandbox, Web
+from monastery.runtime.ports import Auditor, Copies, Desk, Policy, Sandbox, Web
 from monastery.runtime.project import (
     STANDARD_IMAGE,
     AuditorSettings,
@@ -41,7 +41,16 @@ from monastery.sandbox.finding import Finding
 from monastery.sandbox.images import BoxImage, Images
 from monastery.sandbox.weak import run_weak
 
-__all__ = ["BoxImage", "Finding", "episodes", "examine", "run_weak", "sandbox", "world"]
+__all__ = [
+    "BoxImage",
+    "Finding",
+    "copies",
+    "episodes",
+    "examine",
+    "run_weak",
+    "sandbox",
+    "world",
+]
 
 
 def world(loaded: Loaded, desk: Desk, calls: int, *, sandbox: Sandbox, home: Path) -> World:
@@ -120,6 +129,11 @@ def sandbox(home: Path | None = None) -> Sandbox:
     return DockerSandbox(home=home, say=output.note)
 
 
+def copies(home: Path) -> Copies:
+    """Return what copies the boxes of a home's runs from outside of them."""
+    return DockerSandbox(home=home, say=output.note)
+
+
 async def image(spec: BoxSpec) -> str:
     """Return the image of a box: its name, or its digest after packages were added to it."""
     if spec.packages is None:
@@ -147,6 +161,8 @@ def _auditor(settings: AuditorSettings, loaded: Loaded, desk: Desk) -> Auditor:
         "two_votes": audit.second_vote,
         "runner": audit_answers.login_name(),
         "runner_may": audit.runner_audits,
+        # A box whose audit is deferred has long gone on.
+        "dig": audit.dig if audit.mode == "blocking" else "never",
         **({"canned": audit.canned} if audit.feedback == "canned" else {}),
         **_planted(audit.planted),
     }

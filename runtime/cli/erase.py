@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from monastery.runtime.cli import output
-from monastery.runtime.cli.home import HomeOption, RunArgument, find_run, open_store
+from monastery.runtime.cli.home import HomeOption, RunArgument, find, find_run
 from monastery.runtime.cli.telling import count
+from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.erase import Plan, plan
 from monastery.runtime.errors import BadInput
 
@@ -45,21 +46,24 @@ def erase(
     """Erase contents from a record whose proofs still hold.
 
     Contents are payloads, transcripts, model calls, outcomes, what people said. What the runtime
-    made of them (cases, questions, later steps' stories) goes with them. The events stay. It cannot
-    be undone. Exit code 1 when the text is left in an event's own words.
+    made of them (cases, questions, later steps' stories) goes with them, and so does every
+    recording of a shell in a copy of the run's box. The events stay. It cannot be undone. Exit
+    code 1 when the text is left in an event's own words.
     """
     if sum(one is not None for one in (blob, segment, matching)) != 1:
         raise BadInput("say what to erase: a content, or --segment N, or --matching TEXT")
     sought = sys.stdin.read().rstrip("\n") if matching == "-" else matching
-    with open_store(home) as store:
+    with DeskBook.open(find(home), create=False) as store:
         row = find_run(store, run)
         if store.held(row):
             raise BadInput(f"run {row.run!r} is being run; stop it first, then erase")
         wanted = None if sought is None else sought.encode()
         found = plan(store, row, content=blob, segment=segment, matching=wanted)
-        if not (yes or (not found.refs and not found.items)):
-            _ask(found)
+        recordings = [one.dig for one in store.recordings(row.run)]
+        if not (yes or (not found.refs and not found.items and not recordings)):
+            _ask(found, len(recordings))
         store.erase(row.run, found.refs, found.items)
+        store.erase_recordings(row.run)
     if json:
         output.as_json(
             {
@@ -68,16 +72,21 @@ def erase(
                 "items": found.items,
                 "events": found.remains,
                 "bare": found.bare,
+                "recordings": recordings,
             }
         )
     else:
+        for dig in recordings:
+            output.line(f"erased    recording {dig}")
         _tell(found)
     raise typer.Exit(1 if found.remains else 0)
 
 
-def _ask(found: Plan) -> None:
+def _ask(found: Plan, recordings: int) -> None:
     """Ask a person; without one, do nothing."""
     what = f"{count(len(found.refs), 'content')} and {count(len(found.items), 'question')}"
+    if recordings:
+        what = f"{what} and {count(recordings, 'recording')} of shells"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise BadInput(f"{what} would be erased, which cannot be undone; to do it, add --yes")
     typer.confirm(f"Erase {what}? It cannot be undone.", abort=True, err=True)

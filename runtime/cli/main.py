@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "Serve the desk in a browser: questions, votes and people.",
     "audit": "Answer what waits for a person: audits, questions, deeds.",
     "plant": "Keep known-good and known-bad proposals that people are handed, and check them.",
+    "dig": "Tell of the shells that people had in copies of boxes; play what was recorded.",
     "agreement": "Tell how far auditors agree, what each is like, and what they dispute.",
     "resolve": "Say what became of a step whose outcome nobody knows.",
     "forget": "End a stopped run for good, and remove the files of its box.",

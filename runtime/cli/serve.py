@@ -1,5 +1,6 @@
 """`monastery serve`: the desk in a browser; on loopback unless told otherwise."""
 
+import contextlib
 import ipaddress
 import os
 import shlex
@@ -23,11 +24,12 @@ from monastery.runtime.cli.shelf import Shelf
 from monastery.runtime.cli.stopping import INTERRUPTED
 from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.display import visible_line
-from monastery.runtime.errors import BadInput, Unfit
+from monastery.runtime.errors import BadInput, MonasteryError, Unfit
 from monastery.runtime.people import ROLES, Person
 
 if TYPE_CHECKING:
     from monastery.auditor.web.notify import Teller
+    from monastery.runtime.ports import Sandbox
 
 PORT = 8321
 _LAST_MOMENT_SECONDS = 1.0
@@ -72,6 +74,14 @@ def serve(
             help="How long an answer can be taken back before its run takes it.",
         ),
     ] = 10.0,
+    copies: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="How many people at a time may have a copy of a box open; each takes its memory.",
+        ),
+    ] = 2,
     notify: Annotated[
         str | None,
         typer.Option(
@@ -141,7 +151,11 @@ def serve(
             )
         output.flush()
         told = _Told(f"{base}/", tellers)
-        trio.run(partial(_serve, book, listener, names, told, secure=https, undo=undo_seconds))
+        trio.run(
+            partial(
+                _serve, book, listener, names, told, secure=https, undo=undo_seconds, copies=copies
+            )
+        )
     raise typer.Exit(INTERRUPTED)
 
 
@@ -213,15 +227,20 @@ async def _serve(
     *,
     secure: bool,
     undo: float,
+    copies: int,
 ) -> None:
     """Answer until a signal comes; at the second one, end at once."""
     import hypercorn.trio
     from hypercorn.config import Config
 
     from monastery.auditor.desk.clerk import Clerk, Hours
+    from monastery.auditor.dig.digs import Digs
+    from monastery.auditor.dig.session import Limits
     from monastery.auditor.web.app import make
     from monastery.auditor.web.notify import notify
     from monastery.auditor.web.office import Office
+    from monastery.runtime.cli import compose
+    from monastery.runtime.cli.digger import BoxDigger
 
     config = Config()
     config.bind = [f"fd://{os.dup(listener.fileno())}"]
@@ -242,13 +261,20 @@ async def _serve(
         await nursery.start(mind)
         clerk = Clerk(book, Hours(undo=undo), Shelf(book))
         office = Office(clerk)
+        sandbox, copier = compose.sandbox(book.home), compose.copies(book.home)
+        digger = BoxDigger(copier, book, office.ask)
+        digs = Digs(digger, book, office.ask, office.now, Limits(at_once=copies))
         desk = make(
             office,
             names=names,
             desk=str(book.home.resolve()),
             secure=secure,
             waking=partial(again.waking, book),
-            beside=[partial(notify, office, told.url, told.tellers)] if told.tellers else [],
+            beside=[
+                partial(_reap, sandbox),
+                *([partial(notify, office, told.url, told.tellers)] if told.tellers else []),
+            ],
+            digs=digs if copies else None,
         )
         await hypercorn.trio.serve(
             desk,  # type: ignore[arg-type]  # Starlette's word for the same protocol
@@ -257,6 +283,12 @@ async def _serve(
         )
         nursery.cancel_scope.cancel()
     clerk.close(datetime.now(UTC))
+
+
+async def _reap(sandbox: "Sandbox") -> None:
+    """Remove the copies of boxes that a killed server left; without an engine there are none."""
+    with contextlib.suppress(MonasteryError):
+        await sandbox.reap(lambda run: True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

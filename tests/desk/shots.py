@@ -16,8 +16,10 @@ from selenium.webdriver.support.wait import WebDriverWait
 from monastery.runtime.records import Item
 from tests.cli.questions import Questions
 from tests.desk.browser import LONG_SECONDS, browser
+from tests.desk.dug import waiting
 from tests.desk.samples import samples
 from tests.desk.server import Server, serving
+from tests.desk.test_dig import Digger
 
 LOOKS = {
     "light": {"dark": False, "width": 1360, "height": 900},
@@ -40,6 +42,13 @@ def main(folder: Path, only: tuple[str, ...]) -> None:
                 questions.put(item)
             with serving(Path(place)) as server, browser(**how) as page:  # type: ignore[arg-type]
                 _walk(page, server, questions, items, folder / look)
+        with (
+            tempfile.TemporaryDirectory() as place,
+            waiting(Path(place)) as (home, item),
+            serving(home) as server,
+            browser(**how) as page,  # type: ignore[arg-type]
+        ):
+            _dig(page, server, item, folder / look)
 
 
 def _walk(
@@ -94,6 +103,18 @@ def _walk(
     shoot("done")
     go("people")
     shoot("people")
+
+
+def _dig(page: Chrome, server: Server, item: str, to: Path) -> None:
+    """Look into a copy of a real box."""
+    ada = Digger(page, server)
+    ada.sign_in()
+    ada.open(item)
+    for typed, shown in (("ls -la --color", "note.txt"), ("cat note.txt evil.txt", "hidden END")):
+        ada.type(typed)
+        ada.sees(shown)
+    page.execute_script("document.querySelector('#dig').scrollIntoView()")
+    page.save_screenshot(str(to) + "-dig.png")
 
 
 def _vote(page: Chrome, decision: str, score: str, click: object) -> None:

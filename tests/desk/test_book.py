@@ -2,9 +2,36 @@
 
 from pathlib import Path
 
+import pytest
+
 from monastery.runtime.desk_book import DeskBook
+from monastery.runtime.errors import BadInput
+from monastery.runtime.people import Dig
+from monastery.runtime.records import ItemId
 from tests.cli.questions import RUN
 from tests.desk.world import ADA, BOB, World
+
+
+def test_erasing_removes_the_recordings_of_one_run(world: World) -> None:
+    """They show files of its box; those of other runs stay, and so do the rows with the hashes."""
+    rows = [
+        Dig(name, ItemId(f"{run}.1.audit.ada"), "ada", "first", "box", "", world.now)
+        for name, run in (("dig-1", RUN), ("dig-2", f"{RUN}0"))
+    ]
+    with world.book.turn():
+        for row in rows:
+            world.book.put_dig(row)
+            path = world.book.recording(row)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"secret")
+    assert [one.dig for one in world.book.recordings(RUN)] == ["dig-1"]
+    world.book.erase_recordings(RUN)
+    assert [world.book.recording(row).exists() for row in rows] == [False, True]
+    assert [one.dig for one in world.book.all_digs()] == ["dig-1", "dig-2"]
+    assert world.book.find_dig("dig-2").item == rows[1].item
+    for name in ("dig", "dig-3"):
+        with pytest.raises(BadInput, match="dig"):
+            world.book.find_dig(name)
 
 
 def test_what_is_erased_is_in_no_ballot_and_no_reason(world: World, tmp_path: Path) -> None:

@@ -374,6 +374,7 @@ def test_every_route_is_one_of_those_that_were_tried(world: World) -> None:
     # Those of several proposals are tried in `test_compare`.
     tried |= {f"{item}/proposal/{{place:int}}/payload"}
     tried |= {f"{item}/proposal/{{place:int}}/evidence/{{number:int}}"}
+    tried |= {f"{item}/dig", "/dig/{dig}", "/dig/{dig}/screen"}  # in test_digs.py
     assert found == tried | {
         "/next",
         "/enter",

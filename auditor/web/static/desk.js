@@ -5,6 +5,7 @@ import { keys } from "./keys.js";
 import { fresh } from "./fresh.js";
 import { clocks } from "./clocks.js";
 import { compare } from "./compare.js";
+import { dig } from "./dig.js";
 
 for (const one of document.querySelectorAll("[hidden].cycle, #keys-button[hidden], #keep[hidden]")) {
   one.hidden = false;
@@ -45,3 +46,4 @@ const armed = fresh();
 keys(armed);
 clocks();
 listen();
+dig();
