@@ -161,9 +161,9 @@ def test_hostile_output_is_harmless_and_a_flood_can_be_stopped(
 
 
 def test_the_desk_in_a_terminal_has_it_too(bell: tuple[Path, str]) -> None:
-    """`x` opens the same shell; Ctrl-] gets out; the recording is played without its escapes."""
+    """`x` opens the same shell, for who has the question; Ctrl-] gets out; the recording is played without its escapes."""
     home, item = bell
-    desk = Screen(SimpleNamespace(home=home), "--by", "bob")  # type: ignore[arg-type]
+    desk = Screen(SimpleNamespace(home=home), "--by", "ada")  # type: ignore[arg-type]
     desk.expect("x dig")
     desk.press("x", "an agent's box, copied")
     desk.expect("copy of the box:/work$")
@@ -179,7 +179,7 @@ def test_the_desk_in_a_terminal_has_it_too(bell: tuple[Path, str]) -> None:
     assert forks(item) == ""
 
     dig = digs(home)[-1]
-    assert (dig.person, dig.why) == ("bob", "You closed it.")
+    assert (dig.person, dig.why) == ("ada", "You closed it.")
     cli = Cli(home.parent)
     listed = cli("dig", "list", "--json").json
     assert [one["sha256"] for one in listed][-1] == dig.sha256
