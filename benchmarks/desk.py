@@ -9,11 +9,16 @@ as it answers.
 
 claim  `POST /api/next`: the next question, claimed, with all that it shows
 vote   `POST /api/item/…/vote`: a ballot, durable; every second one makes an answer
+
+50 people who think for half a second are 100 requests a second, which no 50 people are: with
+`--think-seconds 10` they are five. What one request costs the server's processor when nothing else
+happens, and of that what a server without a desk costs, is measured by `benchmarks/desk_costs.py`.
 """
 
 import argparse
 import hashlib
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -21,6 +26,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -146,6 +153,30 @@ async def load(
     }
 
 
+@contextmanager
+def serving(home: Path) -> Iterator[tuple[str, int]]:
+    """Serve a home from a process of its own; give its address and its number."""
+    argv = [sys.executable, "-m", "monastery.runtime.cli.main", "serve", "--json"]
+    argv += ["--port", "0", "--home", str(home), "--undo-seconds", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield json.loads(server.stdout.readline())["url"], server.pid
+        finally:
+            server.terminate()
+
+
+def busy_seconds(process: int) -> float:
+    """Return how long a process's threads that live have been on a processor."""
+    total = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except OSError:  # it has ended meanwhile
+            continue
+    return total / 1e9
+
+
 def _figures(times: list[float]) -> dict[str, float]:
     cuts = statistics.quantiles([one * 1000 for one in times], n=100)
     return {
@@ -167,16 +198,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
         secrets = fill(home, asked.items, asked.auditors)
-        argv = [sys.executable, "-m", "monastery.runtime.cli.main", "serve", "--json"]
-        argv += ["--port", "0", "--home", place, "--undo-seconds", "0"]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                url = json.loads(server.stdout.readline())["url"]
-                name = cookie(str(home.resolve()))
-                told = trio.run(load, url, name, secrets, asked.think_seconds)
-            finally:
-                server.terminate()
+        before = os.getloadavg()[0]
+        with serving(home) as (url, process):
+            name = cookie(str(home.resolve()))
+            idle = busy_seconds(process)
+            told = trio.run(load, url, name, secrets, asked.think_seconds)
+            busy = busy_seconds(process) - idle
+        told["server_busy"] = round(busy / told["seconds"], 2)
+        asks = told["claim_ms"]["count"] + told["vote_ms"]["count"]
+        told["server_ms_each"] = round(busy / asks * 1000, 2)
+        told["load_before"] = round(before, 2)
         with DeskBook.open(home) as book:
             answered = sum(book.answered(one.item.id) is not None for one in book.items())
         told["lost"] = asked.items - answered
