@@ -19,17 +19,10 @@ from monastery.runtime.run import World
 from monastery.runtime.runner import go
 from monastery.runtime.store import Store
 from tests.cli.questions import Questions
-from tests.desk.browser import LONG_SECONDS, browser
+from tests.desk.browser import LONG_SECONDS
 from tests.desk.samples import HOSTILE, samples
 from tests.desk.server import Server, serving
 from tests.runtime.world import Small, inline, notes
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Chrome]:
-    """One browser for all of these tests."""
-    with browser() as found:
-        yield found
 
 
 class Sitting:
