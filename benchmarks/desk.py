@@ -9,6 +9,8 @@ as it answers.
 
 claim  `POST /api/next`: the next question, claimed, with all that it shows
 vote   `POST /api/item/…/vote`: a ballot, durable; every second one makes an answer
+empty  a route without anything, served in the same way by another process, asked in between: what
+       is left on this machine, as busy as it is, for a server that has nothing to do
 
 50 people who think for half a second are 100 requests a second, which no 50 people are: with
 `--think-seconds 10` they are five. What one request costs the server's processor when nothing else
@@ -46,6 +48,25 @@ from monastery.runtime.rows import Append, Entry, PutItem
 RUN = RunId("load-20261121-091500-k3f9")
 KINDS: tuple[Literal["token", "session"], ...] = ("token", "session")
 WORDS = "def mean(values):\n    return sum(values) / len(values)\n" * 40
+
+
+EMPTY = """
+import os, socket, sys, trio, hypercorn.trio
+from hypercorn.config import Config
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+async def empty(request):
+    await request.body()
+    return JSONResponse({"item": None})
+
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+config = Config()
+config.bind, config.loglevel = [f"fd://{os.dup(listener.fileno())}"], "WARNING"
+trio.run(hypercorn.trio.serve, Starlette(routes=[Route("/", empty, methods=["POST"])]), config)
+"""
 
 
 def fill(home: Path, items: int, auditors: int) -> list[tuple[str, str]]:
@@ -88,10 +109,10 @@ def _item(number: int, now: datetime) -> Item:
 
 
 async def load(
-    url: str, name: str, secrets: list[tuple[str, str]], think_seconds: float
+    url: str, empty: str, name: str, secrets: list[tuple[str, str]], think_seconds: float
 ) -> dict[str, Any]:
     """Judge everything; return how long each kind of request took, and what was judged."""
-    took: dict[str, list[float]] = {"claim": [], "vote": []}
+    took: dict[str, list[float]] = {"empty": [], "claim": [], "vote": []}
     claimed: Counter[str] = Counter()
     final: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -115,7 +136,7 @@ async def load(
 
         async def ask(kind: str, path: str, body: dict[str, Any]) -> Any:
             began = time.perf_counter()
-            answer = await http.post(url + path, json=body)
+            answer = await http.post(path, json=body)
             took[kind].append(time.perf_counter() - began)
             body = answer.json()
             if answer.status_code != 200:
@@ -125,14 +146,15 @@ async def load(
         headers = {"authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(headers=headers, timeout=120.0) as http:
             await trio.sleep(chance.uniform(0, 1) * think_seconds)
-            while (sheet := await ask("claim", "api/next", {})).get("step"):
+            while (sheet := await ask("claim", url + "api/next", {})).get("step"):
                 item = sheet["step"]["item"]
                 claimed[item] += 1
                 for stage in ("first", "second"):
                     await think()
                     said = {"stage": stage, "slip": stage, "decision": "approve", "score": 0.5}
-                    heard = await ask("vote", f"api/item/{item}/vote", said)
+                    heard = await ask("vote", f"{url}api/item/{item}/vote", said)
                     final[item] += bool(heard.get("final"))
+                await ask("empty", empty, {})
 
     began = time.perf_counter()
     async with trio.open_nursery() as pages:
@@ -162,6 +184,18 @@ def serving(home: Path) -> Iterator[tuple[str, int]]:
         try:
             assert server.stdout is not None
             yield json.loads(server.stdout.readline())["url"], server.pid
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def serving_nothing() -> Iterator[tuple[str, int]]:
+    """Serve an empty route in the same way; give its address and its process's number."""
+    argv = [sys.executable, "-c", EMPTY]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}/", server.pid
         finally:
             server.terminate()
 
@@ -199,10 +233,10 @@ def main() -> None:
         home = Path(place)
         secrets = fill(home, asked.items, asked.auditors)
         before = os.getloadavg()[0]
-        with serving(home) as (url, process):
+        with serving(home) as (url, process), serving_nothing() as (empty, _):
             name = cookie(str(home.resolve()))
             idle = busy_seconds(process)
-            told = trio.run(load, url, name, secrets, asked.think_seconds)
+            told = trio.run(load, url, empty, name, secrets, asked.think_seconds)
             busy = busy_seconds(process) - idle
         told["server_busy"] = round(busy / told["seconds"], 2)
         asks = told["claim_ms"]["count"] + told["vote_ms"]["count"]

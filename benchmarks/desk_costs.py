@@ -18,8 +18,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -32,29 +30,11 @@ from typing import Any
 import apsw
 import httpx
 import trio
-from desk import busy_seconds, fill, serving
+from desk import busy_seconds, fill, serving, serving_nothing
 
 from monastery.auditor.web.session import cookie
 from monastery.runtime.desk_book import DeskBook
 from monastery.runtime.records import Answer
-
-EMPTY = """
-import os, socket, sys, trio, hypercorn.trio
-from hypercorn.config import Config
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
-async def empty(request):
-    await request.body()
-    return JSONResponse({"item": None})
-
-listener = socket.create_server(("127.0.0.1", 0))
-print(listener.getsockname()[1], flush=True)
-config = Config()
-config.bind, config.loglevel = [f"fd://{os.dup(listener.fileno())}"], "WARNING"
-trio.run(hypercorn.trio.serve, Starlette(routes=[Route("/", empty, methods=["POST"])]), config)
-"""
 
 
 class Meter:
@@ -167,13 +147,8 @@ def main() -> None:
     took: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
-        with subprocess.Popen(
-            [sys.executable, "-c", EMPTY], stdout=subprocess.PIPE, text=True
-        ) as server:
-            assert server.stdout is not None
-            url = f"http://127.0.0.1:{int(server.stdout.readline())}/"
-            took |= trio.run(empty, url, server.pid, asked.times)
-            server.terminate()
+        with serving_nothing() as (url, process):
+            took |= trio.run(empty, url, process, asked.times)
         took["commit"] = commits(home, asked.times)
         secrets = fill(home, asked.items, max(asked.pages, 20))
         answer_first(home, asked.items // 2)
