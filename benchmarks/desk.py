@@ -119,10 +119,12 @@ async def load(
 
     told = Counter[str]()
 
+    # Nothing here is encrypted; a client that reads certificates all the same takes 20 ms to make,
+    # which a hundred of them would add to what the first who ask wait.
     async def page(session: str) -> None:
         headers = {"cookie": f"{name}={session}"}
         async with (
-            httpx.AsyncClient(headers=headers, timeout=None) as http,
+            httpx.AsyncClient(headers=headers, timeout=None, verify=False) as http,
             http.stream("GET", url + "events") as stream,
         ):
             async for line in stream.aiter_lines():
@@ -144,7 +146,7 @@ async def load(
             return body
 
         headers = {"authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(headers=headers, timeout=120.0) as http:
+        async with httpx.AsyncClient(headers=headers, timeout=120.0, verify=False) as http:
             await trio.sleep(chance.uniform(0, 1) * think_seconds)
             while (sheet := await ask("claim", url + "api/next", {})).get("step"):
                 item = sheet["step"]["item"]

@@ -1,11 +1,9 @@
-"""The office: where pages ask the clerk, one after the other.
+"""The office: where pages ask the clerk. One at a time, in a thread, for a disk may be slow.
 
 Those who came while the clerk was busy are heard together, in one transaction: a crowd of votes
-costs one flush of the disk. Each hears what came of it only when that flush is over. A thread hop
-costs more than most questions; so only a crowd, and a disk that was slow the last time, gets one.
+costs one flush of the disk. Each hears what came of it only when that flush is over.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +16,6 @@ import trio
 
 from monastery.auditor.desk.clerk import Clerk
 
-QUICK_SECONDS = 0.002
-"""What took less the last time needs no thread."""
 POLL_SECONDS = 0.2
 """How often the office looks whether anyone has written."""
 TICK_SECONDS = 5.0
@@ -77,7 +73,6 @@ class Office:
         self._turn = trio.Lock()
         self._news = trio.Event()
         self._waiting: deque[_Asked] = deque()
-        self._last_seconds = QUICK_SECONDS
 
     async def ask(
         self, question: Callable[Asked, Told], *args: Asked.args, **kwargs: Asked.kwargs
@@ -88,12 +83,7 @@ class Office:
         try:
             async with self._turn:
                 if not asked.settled:  # by the one who had the turn before
-                    began = time.perf_counter()
-                    if len(self._waiting) == 1 and self._last_seconds < QUICK_SECONDS:
-                        self._hear()
-                    else:
-                        await trio.to_thread.run_sync(self._hear)
-                    self._last_seconds = time.perf_counter() - began
+                    await trio.to_thread.run_sync(self._hear)
         finally:
             if not asked.settled:  # who has left asks nothing any more
                 self._waiting.remove(asked)
