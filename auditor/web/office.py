@@ -63,6 +63,9 @@ class Office:
     Args:
         clerk: Used by this office alone.
         now: The clock.
+
+    Attributes:
+        changes: How often it has seen that someone wrote.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Office:
         self.now = now
         self._turn = trio.Lock()
         self._news = trio.Event()
+        self.changes = 0
         self._waiting: deque[_Asked] = deque()
 
     async def ask(
@@ -120,11 +124,18 @@ class Office:
             version = await self.ask(self.clerk.book.version)
             if version != seen:
                 seen = version
+                self.changes += 1
                 self._news.set()
                 self._news = trio.Event()
             await trio.sleep(POLL_SECONDS)
 
-    async def news(self) -> None:
-        """Wait until something may have changed: someone wrote, or time has passed."""
+    async def news(self, known: int | None = None) -> None:
+        """Wait until something may have changed: someone wrote, or time has passed.
+
+        Args:
+            known: The changes that are known already; with more there is nothing to wait for.
+        """
+        if known is not None and known != self.changes:
+            return
         with trio.move_on_after(TICK_SECONDS):
             await self._news.wait()

@@ -110,6 +110,26 @@ async def test_who_leaves_before_their_turn_asks_nothing(world: World) -> None:
     assert world.book.person("eve") is None
 
 
+async def test_what_changed_while_nobody_waited_for_it_is_news(world: World) -> None:
+    """Who looked before it need not wait for the next change."""
+    office = Office(world.clerk)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.watch)
+        await office.news()
+        known = office.changes
+        await office.ask(adds(world, "mira"))
+        await office.news()
+        with trio.CancelScope() as waits:
+            waits.cancel()
+            await office.news(known)
+        assert not waits.cancelled_caught
+        with trio.CancelScope() as waits:
+            waits.cancel()
+            await office.news(office.changes)
+        assert waits.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
 def test_what_waits_is_the_same_to_a_clerk_who_has_seen_much(world: World) -> None:
     """What was answered or closed is not read again; what an undone turn answered waits again."""
     items = [world.put(step, desk={"two_votes": False}) for step in range(1, 7)]
