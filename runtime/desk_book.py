@@ -6,6 +6,7 @@ it ends.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,10 @@ _COLUMNS = "SELECT i.item, i.head, i.state, a.due, a.who, a.at FROM items i"
 _STANDING = f"{_COLUMNS} LEFT JOIN answers a ON a.item = i.item WHERE i.item = ?"
 # By this index they come in order, as they are asked for; by the other all would be sorted first.
 _WAITING = (
-    f"{_COLUMNS} INDEXED BY items_in_order CROSS JOIN runs r ON r.run = i.run"
-    " LEFT JOIN answers a ON a.item = i.item WHERE i.state = 'open' AND a.item IS NULL"
-    " AND r.status NOT IN ('done', 'failed') ORDER BY i.rowid"
+    "SELECT i.rowid, i.item, i.head, i.state, a.due, a.who, a.at"
+    " FROM items i INDEXED BY items_in_order CROSS JOIN runs r ON r.run = i.run"
+    " LEFT JOIN answers a ON a.item = i.item WHERE i.state = 'open' AND i.rowid >= ?"
+    " AND a.item IS NULL AND r.status NOT IN ('done', 'failed') ORDER BY i.rowid"
 )
 _MOST_HEADS = 50_000
 """So many questions are kept as they were read; what a question is never changes."""
@@ -50,8 +52,12 @@ class DeskBook(DeskRecord, PlantedRows, DigRows):
     def __init__(self, home: Path, connection: apsw.Connection) -> None:
         super().__init__(home, connection)
         self._heads: dict[str, Question] = {}
+        self._oldest = 0
+        """No question before this row waits, nor ever will: what is closed, answered or of a run
+        that is over stays so, and no row is ever deleted. Else each claim would read all that was
+        answered and waits for its run to take it."""
 
-    def _standing(self, row: tuple[Any, ...]) -> Standing:
+    def _standing(self, row: Sequence[Any]) -> Standing:
         item, head, state, due, who, at = row
         answered = None if at is None else datetime.fromisoformat(due or at)
         question = self._heads.get(item)
@@ -61,12 +67,40 @@ class DeskBook(DeskRecord, PlantedRows, DigRows):
             question = self._heads[item] = msgspec.json.decode(head, type=Question)
         return Standing(question, state, answered, who)
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let nobody else write until the block ends; what raises in it undoes it."""
+        before = self._oldest
+        try:
+            with super().turn():
+                yield
+        except BaseException:
+            self._oldest = before  # it may have counted on an answer that is none now
+            raise
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Undo, if the block raises, what it wrote, and nothing else of the turn that it is in."""
+        before = self._oldest
+        try:
+            with super().part():
+                yield
+        except BaseException:
+            self._oldest = before
+            raise
+
     # Questions
 
     def waiting(self) -> Iterator[Standing]:
         """Yield what is open and not answered, the oldest first; reads only as far as asked."""
-        for row in self._query(_WAITING, ()):
+        ((newest,),) = self._query("SELECT coalesce(max(rowid), 0) FROM items", ())
+        first = True
+        for rowid, *row in self._query(_WAITING, (self._oldest,)):
+            if first:
+                self._oldest, first = rowid, False
             yield self._standing(row)
+        if first:
+            self._oldest = newest + 1
 
     def standing(self, item: str) -> Standing | None:
         """Return where one question stands; None when there is none of that id."""

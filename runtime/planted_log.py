@@ -40,6 +40,17 @@ class PlantedLog(Store):
         if self._grown is not None:
             self._keeper.note(LOG, self._grown.size, self._grown.root())
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Undo, if the block raises, what it wrote, and nothing else of the turn that it is in."""
+        before = self._grown
+        try:
+            with self._db:
+                yield
+        except BaseException:
+            self._grown = before  # what was undone must not be signed
+            raise
+
     # The log
 
     def log(self, at: datetime, what: str, **told: Any) -> None:

@@ -18,6 +18,10 @@ class Book(Protocol):
         """Let nobody else write until the block ends; what raises in it undoes it."""
         ...
 
+    def part(self) -> AbstractContextManager[None]:
+        """Undo, if the block raises, what it wrote, and nothing else of the turn that it is in."""
+        ...
+
     def version(self) -> tuple[int, int]:
         """Return what changes when anyone has written; cheap to ask."""
         ...

@@ -8,9 +8,10 @@ it should be is not decoded: then the rendering stands alone.
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from monastery.auditor.desk.views import Offer, StepView
 from monastery.auditor.web.patches import Patch, split
@@ -117,10 +118,27 @@ def _email(text: str, settings: Mapping[str, Any]) -> tuple[Part, ...]:
 def _http(text: str, settings: Mapping[str, Any]) -> tuple[Part, ...]:
     asked = _object(text)
     _only(asked, "method", "url", "headers", "text", "base64")
-    rows = [("Method", str(asked["method"])), ("URL", str(asked["url"]))]
+    url = str(asked["url"])
+    rows = [("Method", str(asked["method"])), *_host(url), ("URL", url)]
     rows += [(str(name), str(value)) for name, value in (asked.get("headers") or {}).items()]
     body = _content(asked)
     return Facts(tuple(rows)), *(() if body is None else (Words("Body", body),))
+
+
+def _host(url: str) -> Iterator[tuple[str, str]]:
+    """Yield where an address really leads; names before an ``@``, or coded ones, deceive."""
+    parts = urlsplit(url)
+    host = parts.hostname or "nowhere"
+    try:
+        plain = host.encode().decode("idna")
+    except UnicodeError:
+        plain = host
+    yield "Goes to", host if plain == host else f"{host}, which is read {plain}"
+    if parts.port is not None:
+        yield "Port", str(parts.port)
+    before, at, _ = parts.netloc.rpartition("@")
+    if at:
+        yield "Before the host, and no part of it", before
 
 
 def _ssh(text: str, settings: Mapping[str, Any]) -> tuple[Part, ...]:

@@ -63,8 +63,10 @@ class Board:
 
     async def keep(self) -> None:
         """Look whenever anyone has written, and when time has passed, for ever."""
+        known = self._office.changes
         while True:
-            await self._office.news()
+            await self._office.news(known)
+            known = self._office.changes  # what changes from here on is for the next round
             pages = list(self._pages)
             if pages:
                 found = await self._office.ask(_look_for, self._office, pages)

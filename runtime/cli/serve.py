@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 PORT = 8321
 _LAST_MOMENT_SECONDS = 1.0
+_KEPT_OPEN_SECONDS = 75.0
+"""How long a connection without a request stays: longer than a person or a program thinks over an
+easy step. One that closes just as a vote comes along makes the vote fail."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -245,6 +248,7 @@ async def _serve(
     config = Config()
     config.bind = [f"fd://{os.dup(listener.fileno())}"]
     config.include_server_header = False
+    config.keep_alive_timeout = _KEPT_OPEN_SECONDS
     config.graceful_timeout = _LAST_MOMENT_SECONDS
     config.loglevel = "WARNING"
     stopped = trio.Event()

@@ -4,8 +4,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Chrome
 
+from tests.cli.conftest import Cli
+from tests.desk.browser import browser
 from tests.desk.world import World
+
+
+@pytest.fixture(scope="session")
+def page() -> Iterator[Chrome]:
+    """One browser for all tests of this process: it takes seconds to open."""
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The command line in a fresh folder."""
+    return Cli(tmp_path)
 
 
 @pytest.fixture

@@ -19,17 +19,10 @@ from monastery.runtime.run import World
 from monastery.runtime.runner import go
 from monastery.runtime.store import Store
 from tests.cli.questions import Questions
-from tests.desk.browser import LONG_SECONDS, browser
+from tests.desk.browser import LONG_SECONDS
 from tests.desk.samples import HOSTILE, samples
 from tests.desk.server import Server, serving
 from tests.runtime.world import Small, inline, notes
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Chrome]:
-    """One browser for all of these tests."""
-    with browser() as found:
-        yield found
 
 
 class Sitting:
@@ -331,66 +324,3 @@ def re_hidden(shown: str) -> list[str]:
     bad = {"\x1b", "\u202e", "\u202c", "\u200b", "\u00ad", "\U000e0041"}
     assert bad <= set(HOSTILE)
     return sorted(bad & set(shown))
-
-
-CONTRAST = """
-const luminance = ([r, g, b]) => {
-  const f = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
-};
-const rgb = (text) => (text.match(/[0-9.]+/g) ?? []).map(Number);
-const behind = (one) => {
-  for (let at = one; at; at = at.parentElement) {
-    const [r, g, b, a = 1] = rgb(getComputedStyle(at).backgroundColor);
-    if (a === 1) return [r, g, b];
-  }
-  return [255, 255, 255];
-};
-const poor = [];
-for (const one of document.querySelectorAll("body *")) {
-  const own = [...one.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !one.checkVisibility() || one.closest(":disabled")) continue;
-  const style = getComputedStyle(one);
-  const front = rgb(style.color), back = behind(one), alpha = Number(style.opacity);
-  const mixed = front.slice(0, 3).map((v, i) => v * alpha + back[i] * (1 - alpha));
-  const [x, y] = [luminance(mixed), luminance(back)];
-  const ratio = (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
-  const large = parseFloat(style.fontSize) >= 24;
-  if (ratio < (large ? 3 : 4.5)) {
-    poor.push(`${one.tagName}.${one.className} ${ratio.toFixed(2)} ${one.textContent}`);
-  }
-}
-return [...new Set(poor)];
-"""
-
-
-def test_everything_can_be_read_and_nothing_comes_from_elsewhere(
-    sitting: tuple[Sitting, Questions, dict[str, Any]],
-) -> None:
-    """Text stands out as WCAG AA asks, in light and dark; no page scrolls sideways on a phone."""
-    ada, _, items = sitting
-    page = ada.page
-    ada.go(f"item/{items['ssh'].id}")
-    ada.armed()
-    ada.keys("a", "5")
-    ada.arrive(lambda: ada.keys(Keys.ENTER))
-    usual = page.get_window_size()
-    page.set_window_size(500, 900)
-    names = ("file", "http", "ssh", "hostile", "ask")
-    for path in ("", "people", "record", *(f"item/{items[name].id}" for name in names)):
-        ada.go(path)
-        for scheme, paper in (("light", "rgb(250, 248, 243)"), ("dark", "rgb(22, 24, 26)")):
-            look = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-            page.execute_cdp_cmd("Emulation.setEmulatedMedia", look)
-            back = "return getComputedStyle(document.body).backgroundColor"
-            assert page.execute_script(back) == paper
-            assert page.execute_script(CONTRAST) == [], (path, scheme)
-        wide = "return document.documentElement.scrollWidth > innerWidth"
-        assert not page.execute_script(wide), path
-        loaded = page.execute_script(
-            "return performance.getEntriesByType('resource').map((one) => one.name)"
-        )
-        assert loaded
-        assert all(one.startswith(ada.server.url) for one in loaded)
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    page.set_window_size(usual["width"], usual["height"])

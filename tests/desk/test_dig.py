@@ -161,7 +161,10 @@ def test_hostile_output_is_harmless_and_a_flood_can_be_stopped(
 
 
 def test_the_desk_in_a_terminal_has_it_too(bell: tuple[Path, str]) -> None:
-    """`x` opens the same shell, for who has the question; Ctrl-] gets out; the recording is played without its escapes."""
+    """`x` opens the same shell, for who has the question; Ctrl-] gets out.
+
+    The recording is played without its escapes.
+    """
     home, item = bell
     desk = Screen(SimpleNamespace(home=home), "--by", "ada")  # type: ignore[arg-type]
     desk.expect("x dig")

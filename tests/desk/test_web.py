@@ -360,25 +360,3 @@ async def test_what_the_agent_may_be_told_is_chosen_and_a_line_of_its_own(world:
         sent = await client.vote(item, decision="reject", told="Add a test.", note="for us")
         assert sent.status_code == 303
     assert world.answer(item)["note"] == "Add a test.\nfor us"
-
-
-def test_every_route_is_one_of_those_that_were_tried(world: World) -> None:
-    """A new one has to be tried for what blinding hides, and then stand here."""
-    app: Any = make(Office(world.clerk), names=[HOST], desk="here")
-    found = {route.path for route in app._app.routes}
-    item, api = "/item/{item}", "/api/item/{item}"
-    tried = {"/", item, f"{item}/payload", f"{item}/evidence/{{number:int}}", f"{item}/vote"}
-    tried |= {f"{item}/correct", f"{item}/undo", f"{item}/skip", "/people", "/events"}
-    tried |= {"/record", "/api/record", "/api/record/{item}"}  # in test_record.py
-    tried |= {"/api/waiting", "/api/next", api, f"{api}/vote", f"{api}/skip"}
-    # Those of several proposals are tried in `test_compare`.
-    tried |= {f"{item}/proposal/{{place:int}}/payload"}
-    tried |= {f"{item}/proposal/{{place:int}}/evidence/{{number:int}}"}
-    tried |= {f"{item}/dig", "/dig/{dig}", "/dig/{dig}/screen"}  # in test_digs.py
-    assert found == tried | {
-        "/next",
-        "/enter",
-        "/leave",
-        "/static",
-        "/work",
-    }  # which show no question
