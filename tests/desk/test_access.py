@@ -1,6 +1,7 @@
 """Everyone can use the desk: what of WCAG 2.2 AA a program can tell, on the real pages."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from monastery.runtime.records import Item
-from tests.cli.questions import Questions, question
+from monastery.runtime.records import Item, ItemId
+from tests.cli.questions import Questions, compared_question, question
 from tests.desk.samples import samples
 from tests.desk.server import serving
 from tests.desk.test_browser import Sitting
@@ -46,6 +47,7 @@ def sitting(
     items["over"] = question(step=21, desk={"two_votes": False})
     items["shut"] = question(step=22, desk={})
     items["deed"] = question("human", step=23)
+    items["compared"] = replace(compared_question(), id=ItemId("r-1.24.audit"))
     for item in items.values():
         questions.put(item)
     with serving(home, "--undo-seconds", "3600") as server:
@@ -95,7 +97,7 @@ OPEN = "for (const one of document.querySelectorAll('details')) one.open = true"
 
 
 @pytest.mark.parametrize(
-    "name", ["git", "email", "http", "ssh", "file", "hostile", "ask", "gate", "deed"]
+    "name", ["git", "email", "http", "ssh", "file", "hostile", "ask", "gate", "deed", "compared"]
 )
 def test_every_question_can_be_read_and_answered_by_everyone(
     sitting: tuple[Sitting, Questions, dict[str, Item]], name: str
@@ -137,7 +139,7 @@ def test_every_other_page_is_for_everyone_too(
     questions.close(items["shut"], "withdrawn")
     ada.until(lambda: "It was withdrawn" in ada.text("#closed"))
     usable(ada, "closed while open")
-    for path in ("", "people", "nowhere", f"item/{items['shut'].id}", "enter"):
+    for path in ("", "people", "work", "record", "nowhere", f"item/{items['shut'].id}", "enter"):
         ada.go(path)
         usable(ada, path)
     ada.go("")

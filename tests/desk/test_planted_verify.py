@@ -217,3 +217,16 @@ def test_a_commitment_gives_nothing_away(world: World) -> None:
     assert one["commitment"] == commitment(kept[1], sealed)
     before = entries[: entries.index(one) + 1]
     assert kept[1].hex() not in str(before)
+
+
+def test_what_was_undone_is_neither_in_the_log_nor_signed(world: World) -> None:
+    """Of several who are heard in one turn, one fails after it has written to the log."""
+    with world.book.turn():
+        with world.book.part():
+            world.book.log(world.now, "seed.committed", commitment="00" * 32)
+        with pytest.raises(RuntimeError), world.book.part():
+            world.book.log(world.now, "drawn", item="x")
+            raise RuntimeError("planted")
+    assert len(world.book.planted_log()) == 1
+    verdicts = _verdicts(world)
+    assert (verdicts["chain"], verdicts["checkpoint"]) == (True, True)
