@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from monastery.runtime.records import Item
-from tests.cli.questions import Questions
+from tests.cli.questions import Questions, compared_question
 from tests.desk.browser import LONG_SECONDS, browser
 from tests.desk.dug import waiting
 from tests.desk.samples import samples
@@ -40,8 +40,9 @@ def main(folder: Path, only: tuple[str, ...]) -> None:
             questions, items = Questions(Path(place)), samples()
             for item in items.values():
                 questions.put(item)
+            compared = questions.put(compared_question())
             with serving(Path(place)) as server, browser(**how) as page:  # type: ignore[arg-type]
-                _walk(page, server, questions, items, folder / look)
+                _walk(page, server, questions, items, compared, folder / look)
         with (
             tempfile.TemporaryDirectory() as place,
             waiting(Path(place)) as (home, item),
@@ -52,7 +53,12 @@ def main(folder: Path, only: tuple[str, ...]) -> None:
 
 
 def _walk(
-    page: Chrome, server: Server, questions: Questions, items: dict[str, Item], to: Path
+    page: Chrome,
+    server: Server,
+    questions: Questions,
+    items: dict[str, Item],
+    compared: Item,
+    to: Path,
 ) -> None:
     def shoot(name: str) -> None:
         WebDriverWait(page, LONG_SECONDS).until(
@@ -101,8 +107,11 @@ def _walk(
     shoot("withdrawn")
     go("")
     shoot("done")
-    go("people")
-    shoot("people")
+    for path in ("people", "work", "record"):
+        go(path)
+        shoot(path)
+    go(f"item/{compared.id}")
+    shoot("compared")
 
 
 def _dig(page: Chrome, server: Server, item: str, to: Path) -> None:
