@@ -84,6 +84,7 @@ def send(server: Server, sender: str, recipients: Sequence[str], message: bytes)
         connection = socket.create_connection((server.host, server.port), server.timeout_seconds)
     except OSError as exc:
         raise NotSent(f"{where} cannot be reached: {exc}") from exc
+    connection.settimeout(None)  # the timer ends the dialogue; a limit of each wait would race it
     handle = connection.dup()  # outlives every wrapping in TLS, and ends them all
     late = threading.Event()
     timer = threading.Timer(server.timeout_seconds, _end, [handle, late])
