@@ -23,7 +23,8 @@ HomeOption = Annotated[
     ),
 ]
 RunArgument = Annotated[
-    str, typer.Argument(help="The run: its name, the beginning of it, or last.")
+    str,
+    typer.Argument(metavar="RUN", help="The run: its name, the beginning of it, or last."),
 ]
 """The option that every command takes which reads or writes runs."""
 
