@@ -653,7 +653,10 @@ class GuestLink:
             self._greeted.set()
             self._read_on.unpark_all()
             for job in self._jobs.values():
-                job.end(None)
+                if (
+                    not job.settled.is_set()
+                ):  # else how it ended is known, and its asker yet to look
+                    job.end(None)
         return self._broken
 
 

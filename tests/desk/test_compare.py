@@ -25,7 +25,8 @@ from monastery.runtime.verify import verify
 from tests.cli.questions import compared_question
 from tests.desk.browser import LONG_SECONDS, browser
 from tests.desk.server import serving
-from tests.desk.test_browser import CONTRAST, Sitting
+from tests.desk.test_access import ACCESS
+from tests.desk.test_browser import Sitting
 from tests.desk.test_web import desk
 from tests.desk.world import ADA, World
 from tests.runtime.test_alternatives import proposer
@@ -150,7 +151,7 @@ def test_proposals_stand_side_by_side_where_there_is_room(
         for scheme in ("light", "dark"):
             look = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
             page.execute_cdp_cmd("Emulation.setEmulatedMedia", look)
-            assert page.execute_script(CONTRAST) == [], scheme
+            assert page.execute_script(ACCESS) == [], scheme
         chosen = "return [...document.querySelectorAll('.offer input:checked')].map(o => o.name)"
         judged = [name for name in page.execute_script(chosen) if not name.startswith("view")]
         assert judged == ["decision-1", "score-1", "decision-2", "score-2"]

@@ -172,11 +172,12 @@ async def test_an_end_after_the_end_is_misbehaviour():
 
 
 async def test_a_refusal_is_one_line_that_moves_no_terminal():
-    """The reason is the guest's own text."""
+    """The reason is the guest's own text; that the box ends right after it takes nothing away."""
     said = [HELLO, b"", line(wire.Refused(1, b"\x1b]0;owned\x07no\x1b[2J\n\n"))]
-    with pytest.raises(BadInput) as caught:
-        await with_job(said, "ping")
-    assert str(caught.value).isprintable()
+    for _ in range(20):  # whether the end or the asker comes first is chance
+        with pytest.raises(BadInput) as caught:
+            await with_job(said, "ping")
+        assert str(caught.value).isprintable()
 
 
 async def with_job(said: list[bytes], what: str, *args, **kwargs) -> None:

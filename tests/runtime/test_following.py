@@ -58,7 +58,8 @@ async def test_an_audit_that_is_deferred_is_waited_for_and_holds_nothing_else_up
     """An item comes by its own reward, later than those of later steps if need be."""
     more = {"auditors": [Slow(approve(0.3))], "audit": {"mode": "deferred"}}
     _, found = await _followed(tmp_path, **more)
-    assert [item.index for _, item in found] == [2, 3, 1]
+    indices = [item.index for _, item in found]
+    assert (sorted(indices[:2]), indices[2:]) == ([2, 3], [1])  # those two are judged side by side
     assert {by for by, _ in found} == {"reward.issued"}
     assert [item.earned.score for _, item in found] == [0.3] * 3
 

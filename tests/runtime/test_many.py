@@ -126,7 +126,7 @@ async def test_a_hundred_runs_come_to_their_ends_with_a_fair_share_each(tmp_path
     with Store.open(tmp_path) as store:
         assert [row.status for row in store.runs()] == ["done"] * 100
         for job in jobs:
-            assert [one.verdict for one in verify(store, job.run)] == [True] * 7
+            assert {one.verdict for one in verify(store, job.run)} == {True}
             assert crowd.notebooks[job.run].done == [b"%d" % n for n in range(16)]
 
 
