@@ -739,7 +739,12 @@ class Guest:
         """Return the processes that belong to no living job."""
         roots = [pid for pid in children_of(os.getpid()) if pid not in self.leaders]
         marks = {b"MONASTERY_JOB=%d.%d" % (os.getpid(), j.number) for j in self.leaders.values()}
-        roots = [pid for pid in roots if not marks & environment_of(pid)]
+        environments = {pid: environment_of(pid) for pid in roots}
+        bare = [pid for pid, one in environments.items() if not any(one)]
+        if bare and marks:
+            time.sleep(0.002)  # a process has none for a moment while a program takes its place
+            environments.update((pid, environment_of(pid)) for pid in bare)
+        roots = [pid for pid in roots if not marks & environments[pid]]
         if not roots:
             return set()
         below: dict[int, list[int]] = {}

@@ -90,6 +90,40 @@ async def test_a_command_does_not_end_what_the_agent_keeps_running(sandbox, open
         assert await sleepers(box, b"98733") == 0
 
 
+KEPT = 200
+KEEPER = f"""
+import subprocess, time
+import monastery_box
+for _ in range({KEPT}):
+    inner = "exec sh -c 'echo kept >> kept.txt'"
+    subprocess.run(["sh", "-c", '(exec sh -c "$0") & :', inner])
+monastery_box.model({{}})
+time.sleep(98731)
+"""
+
+
+async def test_a_program_that_takes_anothers_place_is_not_taken_for_a_commands(
+    sandbox, opened, program
+):
+    """For a moment it has no environment, by which what the agent keeps running is known."""
+
+    async def commands():
+        while True:
+            await box.run(["true"])
+
+    async with opened(sandbox) as box:
+        await program(box, KEEPER)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(commands)
+            await box.receive()
+            nursery.cancel_scope.cancel()
+        lines = 0
+        with trio.move_on_after(20):
+            while lines < KEPT:
+                lines = int((await box.run(["sh", "-c", "wc -l < kept.txt"])).stdout)
+        assert lines == KEPT
+
+
 async def test_a_cancelled_command_is_killed(sandbox, opened):
     """Nobody waits for it any more, so it does not run any more; the box goes on."""
     async with opened(sandbox) as box:
